@@ -1,0 +1,40 @@
+"""Aval: what is known of an array before it is computed, its shape and dtype. Interned, so `is` is equality."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+class Aval:
+    """Shape and dtype of an array; made by `aval()` only."""
+
+    __slots__ = ("dtype", "ndim", "nbytes", "shape", "size")
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    ndim: int
+    size: int
+    nbytes: int
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+_table: dict[tuple, Aval] = {}
+
+
+def aval(shape: tuple[int, ...], dtype: np.dtype) -> Aval:
+    """The interned Aval of `shape` and `dtype`.
+
+    >>> aval((2, 3), np.dtype("float32")) is aval((2, 3), np.dtype("float32"))
+    True
+    """
+    found = _table.get((shape, dtype))
+    if found is not None:
+        return found
+    made = Aval()
+    made.shape, made.dtype, made.ndim = tuple(map(int, shape)), np.dtype(dtype), len(shape)
+    made.size = math.prod(made.shape)
+    made.nbytes = made.size * made.dtype.itemsize
+    return _table.setdefault((made.shape, made.dtype), made)

@@ -1,0 +1,141 @@
+"""Kernels: loops, stores and accumulators over scalar terms. A backend sees these and nothing above them.
+
+    stmt = Loop(var, extent, mode, carries, body)       for var in range(extent): body
+         | Store(buffer, index, value)                  buffer[index] = value
+         | Combine(buffer, index, monoid, value)        buffer[index] = monoid(buffer[index], value)
+         | Accumulate(carry, value)                     carry = monoid(carry, value)
+         | Check(ok, code)                              where ok is false the plan reports fault `code`
+
+Meaning of a body: the values of a run of statements that are not loops are all computed before any of them is
+written; loops run in order. A carry starts at its monoid's identity before its loop; after it, `scalar.carry(name)` is
+the total. Within one `vector` loop the steps are independent but for carries, whose order of combination is the
+backend's own (fixed) choice. Buffers of one kernel never overlap, unless two parameters are the same buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .scalar import CARRY, CONST, LINEAR, LOAD, VAR, Scalar
+
+MONOIDS = ("add", "mul", "maximum", "minimum", "and", "or")     # scalar ops that combine; NaN wins in max and min
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """An accumulator of a loop. `dtype` may be wider than what is accumulated (float64 over float32 blocks)."""
+
+    name: str
+    monoid: str
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    buffer: int
+    index: Scalar
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    buffer: int
+    index: Scalar
+    monoid: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    carry: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    ok: Scalar
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`mode`: "serial", or "vector" (innermost only, at most one per nest).
+
+    `overrun`: a vector loop may run past `extent` up to a whole vector: every buffer it touches is padded and what it
+    writes there is never read.
+    """
+
+    var: str
+    extent: int
+    mode: str
+    body: tuple[Stmt, ...]
+    carries: tuple[Carry, ...] = ()
+    overrun: bool = False
+
+
+type_names = (Loop, Store, Combine, Accumulate, Check)
+Stmt = Loop | Store | Combine | Accumulate | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A buffer parameter: element type and whether the kernel writes it."""
+
+    dtype: np.dtype
+    writes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """`params` are the buffers by number. `work`: estimated scalar operations (for scheduling and explain)."""
+
+    params: tuple[Param, ...]
+    body: tuple[Stmt, ...]
+    work: int = 0
+
+
+def expression(s: Scalar) -> str:
+    """A scalar as text. Recursive in the printed nesting only: shared parts print again."""
+    if s.op is CONST:
+        return s.params[0]
+    if s.op is VAR:
+        return s.params[0]
+    if s.op is CARRY:
+        return s.params[0]
+    if s.op is LINEAR:
+        parts = [expression(a) if k == 1 else f"{k}*{expression(a)}" for a, k in zip(s.args, s.params[1], strict=True)]
+        if s.params[0] or not parts:
+            parts.append(str(s.params[0]))
+        return " + ".join(parts)
+    if s.op is LOAD:
+        text = f"b{s.params[0]}[{expression(s.args[0])}]"
+        return text if len(s.args) == 1 else f"({text} if {expression(s.args[1])})"
+    static = [str(p) for p in s.params] if s.op.name != "cast" else [str(s.dtype)]
+    return f"{s.op}({', '.join([expression(a) for a in s.args] + static)})"
+
+
+def text(kernel: Kernel) -> str:
+    """The kernel as indented lines (golden tests and `graph.explain` show this)."""
+    lines = ["kernel(" + ", ".join(f"b{i}: {p.dtype}{'*' if p.writes else ''}" for i, p in enumerate(kernel.params)) + ")"]
+
+    def show(body: tuple[Stmt, ...], depth: int) -> None:
+        pad = "  " * depth
+        for s in body:
+            if isinstance(s, Loop):
+                for c in s.carries:
+                    lines.append(f"{pad}{c.name}: {c.dtype} = identity({c.monoid})")
+                lines.append(f"{pad}for {s.var} in {s.extent} {s.mode}{' overrun' if s.overrun else ''}:")
+                show(s.body, depth + 1)
+            elif isinstance(s, Store):
+                lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] = {expression(s.value)}")
+            elif isinstance(s, Combine):
+                lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] {s.monoid}= {expression(s.value)}")
+            elif isinstance(s, Accumulate):
+                lines.append(f"{pad}{s.carry} <- {expression(s.value)}")
+            else:
+                lines.append(f"{pad}check {expression(s.ok)} else fault {s.code}")
+
+    show(kernel.body, 1)
+    return "\n".join(lines)

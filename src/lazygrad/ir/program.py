@@ -1,0 +1,111 @@
+"""Program: a compiled plan as data: buffers, and the steps over them in order.
+
+The compiler makes it from Terms; a backend turns it into something that runs. No device, no addresses, no Terms but
+those a Host step names for printing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .aval import Aval
+from .kernel import Kernel
+
+PAD = 256          # bytes behind every buffer that a vector loop may overrun
+ALIGN = 64         # bytes: the alignment of every buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`kind`: "input" (number: position among the inputs), "output" (position among the outputs) or "temp".
+
+    A temp lies at byte `offset` of the arena. An output written in place of input i is a second name of that input:
+    steps then refer to the input's buffer, and `Program.into` says so.
+    """
+
+    kind: str
+    aval: Aval
+    number: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run `kernels[kernel]` with these buffers as its parameters."""
+
+    kernel: int
+    buffers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """C[batch] = A[batch] @ B[batch] (+ C where `accumulate`), float32 or float64, row-major.
+
+    `a`, `b`, `c` are buffers; m, n, k the sizes of op(A) (m, k) and op(B) (k, n). `trans_a` means that A is stored as
+    (k, m). lda, ldb, ldc are row strides in elements, `*_step` the stride of one batch entry (0 repeats the operand).
+    Offsets are in elements.
+    """
+
+    a: int
+    b: int
+    c: int
+    m: int
+    n: int
+    k: int
+    lda: int
+    ldb: int
+    ldc: int
+    trans_a: bool = False
+    trans_b: bool = False
+    accumulate: bool = False
+    batch: int = 1
+    a_step: int = 0
+    b_step: int = 0
+    c_step: int = 0
+    a_offset: int = 0
+    b_offset: int = 0
+    c_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Run `prim.numpy(*inputs, **params)` on NumPy views of whole buffers and copy the result into `out`."""
+
+    prim: Any
+    params: tuple[tuple[str, Any], ...]
+    inputs: tuple[int, ...]
+    out: int
+
+
+Step = Call | Gemm | Host
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plan: `inputs` and `outputs` are buffer numbers in the caller's order.
+
+    `into[j]` is the input position that output j overwrites in place (its buffer number is that input's), or None.
+    `faults[code]` is what a kernel's Check reports: (operation, message). `work` is the estimated scalar operations.
+    """
+
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    into: tuple[int | None, ...]
+    steps: tuple[Step, ...]
+    kernels: tuple[Kernel, ...]
+    arena: int
+    faults: tuple[tuple[str, str], ...] = ()
+    work: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a backend can do; the compiler asks this and never the backend's name."""
+
+    name: str
+    scalar_ops: frozenset[tuple[str, str]]       # (scalar op, dtype name) it can emit
+    dtypes: frozenset[str]                       # dtypes of kernels; others run as Host steps
+    gemm_dtypes: frozenset[str]
+    max_buffers: int = 1 << 30                   # parameters of one kernel

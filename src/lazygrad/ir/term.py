@@ -1,0 +1,174 @@
+"""Term: the immutable, exactly interned node of the array graph, and the walks over it.
+
+In: an op, argument Terms, static parameters, an Aval. Out: one object for equal inputs, so `is` is equality and common
+subexpressions are shared. A Term holds no data: a source names a recycled leaf *slot*, never a buffer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from sys import getrefcount
+from typing import Any
+
+from .aval import Aval
+
+BREAK = 64                 # every 64th level of a chain is a class whose release is iterative
+LIMIT = 1 << 17            # Terms kept before the table is swept
+
+TERMS: dict[tuple, Term] = {}
+MEMOS: list[dict] = []     # call memos of the layers above: cleared by every sweep
+SWEEPS: list[Any] = []     # functions called at the start of a sweep
+_lock = threading.RLock()
+_limit = LIMIT
+
+
+class Term:
+    """`op(*args, **params)` of shape and dtype `aval`.
+
+    `graph` is the number of the graph whose leaves it reads (None for constants), `depth` the length of its longest
+    chain, `needs_grad` whether a derivative can flow through it to a leaf that wants one. `handle`, `forward` and
+    `backward` belong to the layers above: the handle class, and the plans bound to this root.
+    """
+
+    __slots__ = ("args", "aval", "backward", "depth", "forward", "graph", "handle", "needs_grad", "op", "params")
+    links = ("args",)
+    op: Any
+    args: tuple[Term, ...]
+    params: tuple
+    aval: Aval
+    graph: int | None
+    depth: int
+    needs_grad: bool
+    handle: Any
+    forward: Any
+    backward: Any
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The static parameters by name."""
+        return dict(zip(self.op.names, self.params, strict=True))
+
+    def __repr__(self) -> str:
+        static = [f"{k}={v}" for k, v in self.keywords.items()]
+        return f"{self.op}({', '.join([repr(a.op) for a in self.args] + static)}): {self.aval}"
+
+
+_queue: list = []
+_draining = threading.local()
+
+
+def release(self) -> None:
+    """`__del__` of deep objects: drops `self.links` through a queue, so C recursion is bounded by BREAK."""
+    if _queue is None:     # interpreter shutdown
+        return
+    for field in self.links:
+        _queue.append(getattr(self, field, None))
+        setattr(self, field, None)
+    if not getattr(_draining, "now", False):
+        _draining.now = True
+        try:
+            while _queue:
+                _queue.pop()
+        finally:
+            _draining.now = False
+
+
+class DeepTerm(Term):
+    """A Term at every BREAK-th level: releases its arguments iteratively."""
+
+    __slots__ = ()
+    __del__ = release
+
+
+_handles: list[Any] = [None, None]
+
+
+def register_handles(shallow: type, deep: type) -> None:
+    """Tell the classes that `Term.handle` names (the tensor layer calls this once)."""
+    _handles[:] = shallow, deep
+
+
+def term(op: Any, args: tuple[Term, ...], params: tuple, aval: Aval, graph: int | None = None) -> Term:
+    """The interned Term. Called by Prims on checked arguments; `params` is in the order of `op.names`."""
+    key = (op, args, params, aval)
+    found = TERMS.get(key)
+    if found is not None:
+        return found
+    if len(TERMS) > _limit:
+        sweep()
+    depth, needs_grad = 0, False
+    for a in args:
+        if a.depth > depth:
+            depth = a.depth
+        if graph is None:
+            graph = a.graph
+        needs_grad = needs_grad or a.needs_grad
+    depth += 1
+    made = Term() if depth % BREAK else DeepTerm()
+    made.handle = _handles[0] if depth % BREAK else _handles[1]
+    made.op, made.args, made.params, made.aval, made.graph, made.depth = op, args, params, aval, graph, depth
+    made.needs_grad = op.wants_grad(params) if not args else needs_grad and op.differentiable and aval.dtype.kind in "fc"
+    made.forward = made.backward = None
+    return TERMS.setdefault(key, made)
+
+
+def sweep() -> None:
+    """Drop the Terms that only the table holds, youngest first: no recursion, no weak references."""
+    global _limit
+    with _lock:
+        for hook in SWEEPS:
+            hook()
+        for memo in MEMOS:
+            memo.clear()
+        for t in list(TERMS.values()):
+            t.forward = t.backward = None
+        live = {}
+        t = None
+        while TERMS:
+            key, t = TERMS.popitem()
+            if getrefcount(t) > 2:      # a handle, a younger live Term, or a walk in progress
+                live[key] = t
+            key = t = None
+        TERMS.update(reversed(live.items()))
+        _limit = max(LIMIT, 2 * len(TERMS))
+
+
+def toposort(roots: Iterable[Term]) -> list[Term]:
+    """All Terms below `roots`, arguments before users, in a deterministic order. Iterative."""
+    seen: set[Term] = set()
+    order: list[Term] = []
+    stack = list(roots)[::-1]
+    while stack:
+        t = stack[-1]
+        if t in seen:
+            stack.pop()
+            continue
+        todo = [a for a in t.args if a not in seen]
+        if todo:
+            stack.extend(reversed(todo))
+        else:
+            seen.add(t)
+            order.append(t)
+            stack.pop()
+    return order
+
+
+def substitute(roots: Iterable[Term], env: dict[Term, Term]) -> list[Term]:
+    """`roots` with every Term that is a key of `env` replaced; shared parts are rebuilt once. Iterative."""
+    done = dict(env)
+    roots = list(roots)
+    stack = roots[::-1]
+    while stack:
+        t = stack[-1]
+        if t in done:
+            stack.pop()
+            continue
+        todo = [a for a in t.args if a not in done]
+        if todo:
+            stack.extend(reversed(todo))
+            continue
+        args = tuple([done[a] for a in t.args])
+        done[t] = t if args == t.args else term(t.op, args, t.params, t.aval)
+        stack.pop()
+    return [done[r] for r in roots]

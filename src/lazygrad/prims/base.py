@@ -1,0 +1,173 @@
+"""What a primitive is: meaning, type, lowering, derivative, in one entry. Every table of `prims` is made of these.
+
+A Prim works on checked Terms of exactly matching shapes and dtypes (broadcasting and promotion are explicit Prims that the
+functions above insert). Derivative rules build Terms, so every derivative is differentiable again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.aval import Aval
+from ..ir.term import Term, term
+
+REGISTRY: dict[str, Prim] = {}
+
+
+# ---- lowering forms -------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """out[i] = build(x[i], y[i], ...): `build` takes and returns Scalars (plus static parameters by keyword).
+
+    `build` may be the name of a scalar op.
+    """
+
+    build: Callable | str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index rule: `rule(at, idx, out, **params) -> Scalar`, `out` the Term being lowered, `idx` its index Scalars.
+
+    `at(k, idx, mask=None)` is the value of argument k at index `idx`, 0 and unread where the Scalar `mask` is false
+    (a mask covers everything below it). `moves` marks pure re-indexing (each element of the output is one of the
+    input or a constant): free to fuse anywhere.
+    """
+
+    rule: Callable
+    moves: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Combine the axes `params["axes"]` (sorted, kept out of the shape) with a monoid of `ir.kernel.MONOIDS`."""
+
+    monoid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Inclusive running combination along `params["axis"]`; `params["reverse"]` runs from the end."""
+
+    monoid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """out = copy of args[0]; then for every update in row-major order combine args[2][u] into out[target(u)].
+
+    `target(at, u, out, **params) -> index Scalars of out` for update index u (`at` as in Index). `monoid` None means overwrite.
+    """
+
+    target: Callable
+    monoid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """matmul: (*batch, m, k) @ (*batch, k, n) -> (*batch, m, n), equal batch shapes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decompose:
+    """Rewritten before lowering: `rule(out, *args, **params) -> Term` in simpler Prims."""
+
+    rule: Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Runs as its NumPy meaning on whole arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A source: its buffer is a plan's input."""
+
+
+Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Leaf
+
+
+# ---- derivative forms -----------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class Partials:
+    """Elementwise: `rule(out, *args, **params)` gives for each argument the pointwise linear map c -> c * d out / d arg.
+
+    Each entry is a function of a (co)tangent Term, or None where the argument has no derivative. One rule serves both
+    modes: the map is its own transpose. (The map, not the factor, so that x / y can say `c / y`.)
+    """
+
+    rule: Callable[..., tuple[Callable[[Term], Term] | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Linear in the arguments at `args` jointly (the others are constants to it).
+
+    `transpose(ct, out, *args, **params)` gives one cotangent for every position of `args` (None: zero). The JVP is the op itself on
+    tangents. `moves_mask` True: the transpose also maps boolean masks (pure re-indexing).
+    """
+
+    args: tuple[int, ...]
+    transpose: Callable[..., tuple[Term | None, ...]]
+    moves_mask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Multilinear:
+    """Linear in each argument alone. `transpose(ct, out, *args, **params)`: one cotangent per argument (None: none)."""
+
+    transpose: Callable[..., tuple[Term | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """`vjp(ct, out, *args, **params) -> cotangents`, `jvp(tangents, out, *args, **params) -> tangent` (tangents may be None)."""
+
+    vjp: Callable[..., tuple[Term | None, ...]]
+    jvp: Callable[..., Term]
+
+
+Derivative = Partials | Linear | Multilinear | Custom
+
+
+# ---- the record -----------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, eq=False)
+class Prim:
+    """One primitive operation on arrays.
+
+    `numpy(*arrays, **params)` is its meaning and the oracle of every test; `infer(*avals, **params)` its type (raises
+    the errors of `lazygrad.errors`); `names` the order of its static parameters.
+    """
+
+    name: str
+    numpy: Callable[..., Any]
+    infer: Callable[..., Aval]
+    lowering: Lowering
+    derivative: Derivative | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name in REGISTRY:
+            raise ValueError(f"two primitives are named {self.name!r}")
+        REGISTRY[self.name] = self
+
+    @property
+    def differentiable(self) -> bool:
+        return self.derivative is not None
+
+    def wants_grad(self, params: tuple) -> bool:
+        """Whether a Term of this op without arguments is a leaf that wants a gradient."""
+        return self.name == "source" and bool(params[-1])
+
+    def __call__(self, *args: Term, **params: Any) -> Term:
+        """The Term of this op; types are inferred and checked."""
+        return term(self, args, tuple([params[n] for n in self.names]), self.infer(*[a.aval for a in args], **params))
+
+    def __repr__(self) -> str:
+        return self.name

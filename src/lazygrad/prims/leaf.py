@@ -1,0 +1,53 @@
+"""Terms without arguments: leaves that own a slot, constants, and the index ramp."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import dtypes
+from ..ir import scalar as S
+from ..ir.aval import Aval, aval
+from ..ir.term import Term, term
+from .base import Index, Leaf, Prim
+
+source = Prim("source", lambda **_: None, lambda **_: None, Leaf(), names=("slot", "graph", "requires_grad"))
+
+
+def leaf(slot: int, graph: int, av: Aval, requires_grad: bool) -> Term:
+    """The source Term of a leaf's slot. `requires_grad` is forced off for dtypes without derivatives."""
+    wants = requires_grad and dtypes.is_inexact(av.dtype)
+    return term(source, (), (slot, graph, wants), av, graph)
+
+
+full = Prim("full", lambda *, value, text, shape, dtype: np.full(shape, value, dtype),
+            lambda *, value, text, shape, dtype: aval(shape, dtype),
+            Index(lambda at, idx, out, *, value, text, shape, dtype: S.const(value, dtype)),
+            names=("value", "text", "shape", "dtype"))
+
+
+def constant(value: bool | int | float | complex, shape: tuple[int, ...], dtype: np.dtype) -> Term:
+    """An array of one number. The number is rounded to `dtype` first; its text keeps 0.0, -0.0 and NaN apart.
+
+    >>> constant(1, (), dtypes.float32) is constant(1.0, (), dtypes.float32)
+    True
+    """
+    value = np.asarray(value).astype(dtype).item()
+    if value != value:
+        value = math.nan if dtype.kind == "f" else complex(math.nan, math.nan)
+    return full(value=value, text=repr(value), shape=shape, dtype=dtype)
+
+
+def like(t: Term, value: float) -> Term:
+    """A constant of t's shape and dtype."""
+    return constant(value, t.aval.shape, t.aval.dtype)
+
+
+def is_constant(t: Term, value: float | None = None) -> bool:
+    """Whether `t` is a constant (equal to `value`, with 0 meaning both zeros)."""
+    return t.op is full and (value is None or t.params[0] == value)
+
+
+iota = Prim("iota", lambda *, size, dtype: np.arange(size, dtype=dtype), lambda *, size, dtype: aval((size,), dtype),
+            Index(lambda at, idx, out, *, size, dtype: S.cast(idx[0], dtype)), names=("size", "dtype"))
