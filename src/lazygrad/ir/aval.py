@@ -10,7 +10,7 @@ import numpy as np
 class Aval:
     """Shape and dtype of an array; made by `aval()` only."""
 
-    __slots__ = ("dtype", "ndim", "nbytes", "shape", "size")
+    __slots__ = ("dtype", "nbytes", "ndim", "shape", "size")
     shape: tuple[int, ...]
     dtype: np.dtype
     ndim: int

@@ -227,7 +227,7 @@ def ifloordiv(i: Scalar, d: int) -> Scalar:
     whole = {a: k // d for a, k in parts.items() if k % d == 0}
     rest = _linear(c % d, {a: k for a, k in parts.items() if k % d})
     inside = bounds(rest)
-    if inside is not None and 0 <= inside[0] and inside[1] < d:
+    if inside is not None and inside[0] >= 0 and inside[1] < d:
         return _linear(c // d, whole)
     if whole and inside is not None and inside[0] >= 0:
         return iadd(_linear(c // d, whole), scalar(FLOORDIV, (rest,), (d,), I64))
@@ -241,7 +241,7 @@ def imod(i: Scalar, d: int) -> Scalar:
     c, parts = _parts(i)
     rest = _linear(c % d, {a: k % d for a, k in parts.items() if k % d})
     inside = bounds(rest)
-    if inside is not None and 0 <= inside[0] and inside[1] < d:
+    if inside is not None and inside[0] >= 0 and inside[1] < d:
         return rest
     return scalar(MOD, (rest,), (d,), I64)
 
