@@ -1,1 +1,49 @@
-"""lazygrad."""
+"""lazygrad: automatic differentiation of scalars and tensors, lazy and compiled.
+
+>>> import lazygrad as lg
+>>> x = lg.tensor([1.0, 2.0])
+>>> (x * x).sum().backward()
+>>> x.grad.value
+array([2., 4.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import dtypes, errors
+from .dtypes import (
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .graph import Graph, asarray, tensor
+from .tensor import Tensor, no_grad
+
+__version__ = "0.1.0"
+__array_api_version__ = "2024.12"
+
+bool = dtypes.bool_
+SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules, imported on first use."""
+    if name in SUBMODULES:
+        import importlib
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as missing:
+            if missing.name != f"{__name__}.{name}":
+                raise
+    raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")

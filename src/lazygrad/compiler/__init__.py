@@ -1,0 +1,151 @@
+"""The compiler: Terms -> Program, one pass after another: decompose, simplify, cut, lower, loops, memory.
+
+Knows Prims by their lowering forms and a backend by its Caps, never by its name. Equal structures give equal Programs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from ..ir import kernel as K
+from ..ir import scalar as S
+from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
+from ..ir.term import Term, toposort
+from . import memory
+from .cut import GEMM, HOST, LEAF, Cut, cut
+from .decompose import decompose
+from .gemm import gemm, operands
+from .lower import Faults, copy, lower
+from .simplify import simplify
+
+PASSES: tuple[tuple[str, Callable[[list[Term], Caps], list[Term]]], ...] = (
+    ("decompose", decompose),
+    ("simplify", simplify),
+)
+_lock = threading.Lock()
+
+
+def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps) -> Program:
+    """The Program that computes `roots` from the buffers of `sources`.
+
+    `sources`: every source Term that the roots read, in input order. `into[j]`: the input that output j overwrites.
+    """
+    with _lock:
+        S.reset()
+        terms = list(roots)
+        for _, run in PASSES:
+            terms = run(terms, caps)
+        parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
+        return _Assembly(parts, terms, sources, into, caps).program()
+
+
+class _Assembly:
+    """Buffers and steps of one Program in the making."""
+
+    def __init__(self, parts: Cut, roots: list[Term], sources, into, caps: Caps) -> None:
+        self.parts, self.roots, self.sources, self.into, self.caps = parts, roots, sources, into, caps
+        self.buffers = [Buffer("input", s.aval, i) for i, s in enumerate(sources)]
+        self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
+        self.kernels: dict[K.Kernel, int] = {}
+        self.faults = Faults()
+        self.steps: list[Step] = []
+
+    def buffer(self, kind: str, aval, number: int = 0) -> int:
+        self.buffers.append(Buffer(kind, aval, number))
+        return len(self.buffers) - 1
+
+    def number(self, t: Term) -> int:
+        """The buffer of a stored Term; a temporary where it has none yet."""
+        found = self.numbers.get(t)
+        if found is None:
+            found = self.numbers[t] = self.buffer("temp", t.aval)
+        return found
+
+    def call(self, kernel: K.Kernel, buffers: Sequence[int]) -> None:
+        self.steps.append(Call(self.kernels.setdefault(kernel, len(self.kernels)), tuple(buffers)))
+
+    def copy(self, a: int, b: int) -> None:
+        aval = self.buffers[b].aval
+        if aval.size and aval.dtype.name in self.caps.dtypes:
+            self.call(copy(aval.dtype, aval.size), (a, b))
+        elif aval.size:
+            from ..prims.elementwise import stop_gradient
+            self.steps.append(Host(stop_gradient, (), (a,), b))
+
+    def program(self) -> Program:
+        outputs, wanted, after = self._outputs()
+        for g in self.parts.groups:
+            self._step(g)
+        for a, b in after:
+            self.copy(a, b)
+        names = memory.in_place(self.steps, list(self.kernels), {b: self.into[j] for b, j in wanted.items()})
+        for b, j in wanted.items():
+            if b not in names:
+                self.copy(b, self.into[j])
+        return self._finished(outputs, names)
+
+    def _outputs(self) -> tuple[list[int], dict[int, int], list[tuple[int, int]]]:
+        """(buffer of every output, {temporary: output} that should overwrite inputs, copies to make at the end)."""
+        outputs: list[int] = []
+        wanted: dict[int, int] = {}
+        after: list[tuple[int, int]] = []
+        taken: set[Term] = set()
+        for j, (r, t) in enumerate(zip(self.roots, self.parts.results, strict=True)):
+            target = self.into[j]
+            leaf = self.parts.kinds[t] == LEAF
+            if leaf and target == self.numbers[t]:
+                outputs.append(target)
+                continue
+            mine = self.buffer("temp", r.aval) if target is not None else self.buffer("output", r.aval, j)
+            if target is not None:
+                wanted[mine] = j
+            if leaf:                             # first of all: another output may overwrite this input
+                self.copy(self.numbers[t], mine)
+            elif t in taken:
+                after.append((self.numbers[t], mine))
+            else:
+                self.numbers[t] = mine
+                taken.add(t)
+            outputs.append(mine if target is None else target)
+        return outputs, wanted, after
+
+    def _step(self, g) -> None:
+        t = g.members[0]
+        if g.kind == GEMM:
+            product = self.parts.accumulating[t][0] if t in self.parts.accumulating else t
+            self.steps.append(gemm(product, self.parts.kinds, self.number, self.number(t), product is not t))
+        elif g.kind == HOST:
+            inputs = tuple([self.number(a) for a in t.args])
+            self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))
+        else:
+            kernel, terms = lower(self.parts, g, self.faults, self.caps)
+            self.call(kernel, [self.number(u) for u in terms])
+
+    def _finished(self, outputs: list[int], names: dict[int, int]) -> Program:
+        """Final buffer numbers and offsets."""
+        kernels = tuple(self.kernels)
+        steps = [memory.renamed(s, names) for s in self.steps] if names else self.steps
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for p, s in enumerate(steps):
+            for b in (*memory.reads(s, kernels), *memory.writes(s, kernels)):
+                if self.buffers[b].kind == "temp":
+                    first.setdefault(b, p)
+                    last[b] = p
+        kept = [b for b, buffer in enumerate(self.buffers) if buffer.kind != "temp"]
+        temps = list(first)
+        lives = [(memory.slot(self.buffers[b].aval.nbytes, self.buffers[b].aval.size), first[b], last[b]) for b in temps]
+        offsets, arena = memory.place(lives)
+        buffers = [self.buffers[b] for b in kept]
+        buffers += [Buffer("temp", self.buffers[b].aval, k, at) for k, (b, at) in enumerate(zip(temps, offsets, strict=True))]
+        final = {b: n for n, b in enumerate(kept + temps)}
+        steps = tuple([memory.renamed(s, final) for s in steps])
+        work = sum([kernels[s.kernel].work if isinstance(s, Call) else 2 * s.batch * s.m * s.n * s.k if isinstance(s, Gemm)
+                    else 10 * self.parts_size(s, buffers) for s in steps])
+        return Program(tuple(buffers), tuple(range(len(self.sources))), tuple([final[b] for b in outputs]), tuple(self.into),
+                       steps, kernels, arena, tuple([key for key in self.faults.codes]), work)
+
+    @staticmethod
+    def parts_size(step: Host, buffers: list[Buffer]) -> int:
+        return sum([buffers[b].aval.size for b in (*step.inputs, step.out)])

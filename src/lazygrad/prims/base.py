@@ -6,7 +6,7 @@ functions above insert). Derivative rules build Terms, so every derivative is di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """out = copy of args[0]; then for every update in row-major order combine args[2][u] into out[target(u)].
+    """out = copy of args[0]; then for every update in row-major order combine args[-1][u] into out[target(u)].
 
     `target(at, u, out, **params) -> index Scalars of out` for update index u (`at` as in Index). `monoid` None means overwrite.
     """
@@ -112,7 +112,7 @@ class Linear:
     tangents. `moves_mask` True: the transpose also maps boolean masks (pure re-indexing).
     """
 
-    args: tuple[int, ...]
+    args: Sequence[int]                # a tuple, or a range where all of any number of arguments are meant
     transpose: Callable[..., tuple[Term | None, ...]]
     moves_mask: bool = False
 

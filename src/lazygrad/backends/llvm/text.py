@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from .externs import INDEX
+
 REGISTER = {"bool": "i1", "float16": "float", "float32": "float", "float64": "double"}    # float16 lives in float32
 MEMORY = {"bool": "i8", "float16": "half", "float32": "float", "float64": "double"}
 
@@ -56,9 +58,10 @@ def float_text(value: float, name: str) -> str:
 
 
 class Module:
-    """A text under construction: declarations, globals and functions, each named once."""
+    """A text under construction: declarations, globals and functions, each named once. `has`: see `target.Target`."""
 
-    def __init__(self) -> None:
+    def __init__(self, has: frozenset[str] = frozenset()) -> None:
+        self.has = has                             # instruction sets of the target: "fma", "avx2", ...
         self.declarations: dict[str, None] = {}
         self.globals: list[str] = []
         self.functions: list[str] = []
@@ -86,11 +89,11 @@ class Function:
     the function's parameter that holds the args pointer.
     """
 
-    def __init__(self, module: Module, head: str, args: str = "%x", externs: Sequence[str] = ()) -> None:
+    def __init__(self, module: Module, head: str, args: str = "%x") -> None:
         self.module, self.head, self.args = module, head, args
-        self.names = {n: i for i, n in enumerate(externs)}
         self.count = 0
         self.block = "entry"
+        self.end = "ret void"                      # the last instruction
         self.entry: list[str] = ["entry:"]
         self.chunk: list[str] = []
         self.chunks = [self.entry, self.chunk]
@@ -137,15 +140,18 @@ class Function:
     def loop(self, start: str, stop: str, step: int = 1, carried: Sequence[tuple[str, str]] = ()) -> Iterator[Counted]:
         """`for i in range(start, stop, step)`, run at least once: `with fn.loop("0", n) as l:` use `l.i`, set `l.next`.
 
+        Not within `inside`. `l.before` is the chunk that ends where the loop begins.
+
         `carried` are (type, initial value) pairs; `l.values` hold them inside, `l.next` (a list of the same length) is
         what the next step gets, and after the loop `l.next` are their last values.
         """
         before, head = self.fresh("before"), self.fresh("head")
+        outer = self.split()
         self.line(f"br label %{before}")
         self.begin(before)
         self.line(f"br label %{head}")
         self.begin(head)
-        loop = Counted("%" + self.fresh("i"), ["%" + self.fresh("c") for _ in carried])
+        loop = Counted("%" + self.fresh("i"), ["%" + self.fresh("c") for _ in carried], outer)
         hole = len(self.chunk)
         chunk = self.chunk
         chunk.append("")
@@ -178,25 +184,23 @@ class Function:
         """The address of outside function `name`, loaded at the entry of this function."""
         found = self._externs.get(name)
         if found is None:
-            number = self.names[name]
             with self.inside(self.entry):
                 table = self._externs.get("") or self.emit(f"load ptr, ptr {self.args}, align 8")
                 self._externs[""] = table
-                place = self.emit(f"getelementptr ptr, ptr {table}, i64 {number}")
+                place = self.emit(f"getelementptr ptr, ptr {table}, i64 {INDEX[name]}")
                 found = self._externs[name] = self.emit(f"load ptr, ptr {place}, align 8")
         return found
 
-    def text(self, end: str = "ret void") -> str:
-        """The whole function. `end` is its last instruction."""
+    def text(self) -> str:
         lines = [line for chunk in self.chunks for line in chunk]
-        return "\n".join([f"{self.head} {{", *lines, f"  {end}", "}", ""])
+        return "\n".join([f"{self.head} {{", *lines, f"  {self.end}", "}", ""])
 
 
 class Counted:
-    """A loop under construction: its counter `i`, carried `values`, and their `next` values."""
+    """A loop under construction: its counter `i`, carried `values`, their `next` values, the chunk `before` it."""
 
-    def __init__(self, i: str, values: list[str]) -> None:
-        self.i, self.values, self.next = i, values, list(values)
+    def __init__(self, i: str, values: list[str], before: list[str]) -> None:
+        self.i, self.values, self.next, self.before = i, values, list(values), before
 
 
 class Builder:

@@ -1,0 +1,154 @@
+"""Externs: the outside functions that native code calls, as one table of addresses. `NAMES[i]` is entry i, for ever.
+
+Code never links against the outside: it loads `table()[i]`, whose address is `args[0]` of every body, so object code
+holds no address and is shared through the disk. Names are looked up on first use; a name not found here is 0.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+BLAS = ("sgemm", "dgemm")                  # Fortran interface: 13 pointers (OpenBLAS reads no hidden string lengths)
+LIBM1 = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
+         "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "tgamma", "cbrt", "sqrt", "floor", "ceil",
+         "trunc", "rint", "nearbyint", "round", "roundeven")
+LIBM2 = ("pow", "hypot", "atan2", "fmod", "remainder", "nextafter", "copysign", "fmin", "fmax", "ldexp")
+LIBM3 = ("fma",)
+MEMORY = ("memcpy", "memset", "memmove")
+PYTHON = ("Py_IncRef", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_CallNoArgs",
+          "PyObject_Vectorcall", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyLong_AsLongLong", "PyLong_FromLongLong",
+          "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyErr_Occurred", "PyErr_Clear")
+_LIBM = tuple(n + suffix for n in LIBM1 + LIBM2 + LIBM3 for suffix in ("", "f"))
+NAMES = BLAS + _LIBM + MEMORY + PYTHON
+INDEX = {n: i for i, n in enumerate(NAMES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Blas:
+    """Where matrix products come from: library file (or "" for SciPy's table, None for none), symbols, integers."""
+
+    library: str | None
+    symbols: tuple[str, str] = ("", "")
+    ilp64: bool = False
+
+
+ACCELERATE = "/System/Library/Frameworks/Accelerate.framework/Accelerate"
+WHEELS = (                                 # what NumPy's wheels call their OpenBLAS: file pattern, symbols, ILP64
+    ("*scipy_openblas64_*", ("scipy_sgemm_64_", "scipy_dgemm_64_"), True),
+    ("*openblas64_*", ("sgemm_64_", "dgemm_64_"), True),
+    ("*scipy_openblas*", ("scipy_sgemm_", "scipy_dgemm_"), False),
+    ("*openblas*", ("sgemm_", "dgemm_"), False),
+)
+
+
+@cache
+def blas_kind() -> Blas:
+    """Which BLAS there is: the OpenBLAS inside NumPy's wheel, Accelerate, SciPy's, or none. Nothing is loaded.
+
+    OpenBLAS keeps the number of threads that its user chose: its setting is one for the whole process, NumPy included.
+    """
+    package = os.path.dirname(np.__file__)
+    for folder in (package + ".libs", os.path.join(package, ".dylibs")):
+        for pattern, symbols, ilp64 in WHEELS:
+            found = sorted(glob.glob(os.path.join(folder, pattern)))
+            if found:
+                return Blas(found[0], symbols, ilp64)
+    if sys.platform == "darwin":
+        return Blas(ACCELERATE, ("sgemm_", "dgemm_"), False)
+    return Blas("" if importlib.util.find_spec("scipy") else None)
+
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _capsule(capsule: object) -> int:
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return pointer(capsule, name(capsule)) or 0
+
+
+@cache
+def _blas() -> tuple[int, int]:
+    """The addresses of sgemm and dgemm, 0 where there is none."""
+    kind = blas_kind()
+    try:
+        if kind.library:
+            library = ctypes.CDLL(kind.library)
+            return _address(getattr(library, kind.symbols[0])), _address(getattr(library, kind.symbols[1]))
+        if kind.library is not None:
+            from scipy.linalg import cython_blas
+
+            return tuple(_capsule(cython_blas.__pyx_capi__[n]) for n in BLAS)
+    except (OSError, AttributeError, ImportError, KeyError):
+        pass
+    return 0, 0
+
+
+@cache
+def gemm_dtypes() -> frozenset[str]:
+    """The dtypes that BLAS multiplies. SciPy's table is taken as given until it is used (its import is slow)."""
+    if blas_kind().library == "":
+        return frozenset({"float32", "float64"})
+    return frozenset(d for d, a in zip(("float32", "float64"), _blas(), strict=True) if a)
+
+
+def _libraries() -> list[ctypes.CDLL]:
+    names: tuple[str | None, ...] = (None, "libm.so.6", "libm.so")
+    if sys.platform == "darwin":
+        names = (None, "/usr/lib/libSystem.B.dylib")
+    elif sys.platform == "win32":
+        names = ("ucrtbase", "msvcrt")
+    out = []
+    for name in names:
+        try:
+            out.append(ctypes.CDLL(name))
+        except (OSError, TypeError):
+            continue
+    return out
+
+
+_lock = threading.Lock()
+
+
+@cache
+def _table() -> np.ndarray:
+    libraries = _libraries()
+    out = np.zeros(len(NAMES), np.int64)
+    for name in NAMES[len(BLAS):]:
+        for library in ([ctypes.pythonapi] if name in PYTHON else libraries):
+            function = getattr(library, name, None)
+            if function is not None:
+                out[INDEX[name]] = _address(function)
+                break
+    return out
+
+
+def table(blas: bool = False) -> np.ndarray:
+    """The addresses, int64[len(NAMES)]; always the same array, never freed. `blas` makes sure that BLAS is in it.
+
+    >>> bool(table()[INDEX["exp"]]) and table() is table()
+    True
+    """
+    with _lock:
+        out = _table()
+        if blas and not out[0]:
+            out[:len(BLAS)] = _blas()
+    return out
+
+
+def missing(names: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The names among `names` (all but BLAS by default) that this system lacks."""
+    addresses = table()
+    return tuple(n for n in (NAMES[len(BLAS):] if names is None else names) if not addresses[INDEX[n]])

@@ -1,0 +1,172 @@
+"""Jit: LLVM text becomes an object, an object becomes running code. LLVM is imported on the first compilation.
+
+No optimisation passes run: the text is already what is wanted, only instructions are selected and registers given.
+`native` goes through the object cache; `load` prefers our own loader, and LLVM's where that one does not work.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ...errors import DeviceError
+from . import loader
+from . import target as targets
+from .cache import objects
+from .loader import Loaded
+from .target import Target
+
+STRAIGHT = 4000          # lines of straight scalar code from which the quick code generator is used
+_lock = threading.RLock()
+
+
+@cache
+def version() -> str:
+    """The installed llvmlite, known without importing it ("" where there is none)."""
+    spec = importlib.util.find_spec("llvmlite")
+    folder = os.path.dirname(spec.origin) if spec and spec.origin else ""
+    if not folder:
+        return ""
+    try:
+        with open(os.path.join(folder, "_version.py"), encoding="utf-8") as file:
+            found = re.search(r"""["']?version["']?\s*(?:\]|=|:).*?["']([0-9][^"']*)["']""", file.read())
+        stat = os.stat(os.path.join(folder, "binding"))
+        return f"{found.group(1) if found else 'unknown'} {stat.st_mtime_ns if not found else ''}".strip()
+    except OSError:
+        return "unknown"
+
+
+@cache
+def _llvm() -> Any:
+    """llvmlite's binding, its targets made known once."""
+    try:
+        import llvmlite.binding as llvm
+    except (ImportError, OSError) as e:
+        raise DeviceError("compile", "llvmlite", f"it cannot be imported ({e})", "install llvmlite") from e
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+_machines: dict[tuple[Target, int], Any] = {}
+
+
+def _machine(target: Target, opt: int) -> Any:
+    """The code generator for a CPU (one per level, shared; the caller holds the lock)."""
+    found = _machines.get((target, opt))
+    if found is None:
+        llvm = _llvm()
+        cpu, features, triple = target.cpu, target.features, target.triple
+        if target.native:
+            cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+            triple = llvm.get_process_triple()
+        else:
+            llvm.initialize_all_targets()
+            llvm.initialize_all_asmprinters()
+        made = llvm.Target.from_triple(triple)
+        found = made.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")
+        found.set_asm_verbosity(False)
+        _machines[target, opt] = found
+    return found
+
+
+def _module(text: str) -> Any:
+    """The parsed and verified module: an invalid one would abort the process later."""
+    llvm = _llvm()
+    try:
+        module = llvm.parse_assembly(text, context=llvm.create_context())
+        module.verify()
+    except RuntimeError as e:
+        raise DeviceError("compile", "LLVM text", str(e).strip().splitlines()[-1], "report this as a bug") from e
+    return module
+
+
+def effort(text: str) -> int:
+    """The level of the code generator: 0 for very long straight scalar code (time grows faster than length there)."""
+    return 0 if text.count("\n") > STRAIGHT and text.count("\n") > 100 * text.count("br i1") and " x " not in text else 1
+
+
+def compile_text(text: str, opt: int = 1, target: Target | None = None) -> bytes:
+    """The object of LLVM text. Raises DeviceError where llvmlite is absent or the text is not valid. Thread safe."""
+    with _lock:
+        module = _module(text)
+        machine = _machine(target or targets.host(), opt)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        return machine.emit_object(module)
+
+
+def assembly(text: str, opt: int = 1, target: Target | None = None) -> str:
+    """The assembly of LLVM text, to look at."""
+    with _lock:
+        module = _module(text)
+        machine = _machine(target or targets.host(), opt)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        return machine.emit_assembly(module)
+
+
+class _Mcjit(Loaded):
+    """Code that LLVM's own loader placed."""
+
+    __slots__ = ()
+
+    def address(self, symbol: str) -> int:
+        found = self._keep.get_function_address(symbol)
+        if not found:
+            raise KeyError(symbol)
+        return found
+
+
+def load_by_llvm(data: bytes) -> Loaded:
+    """Load an object with LLVM's loader (macOS, Windows, and whatever ours refuses)."""
+    with _lock:
+        llvm = _llvm()
+        machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=1, jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+        engine.finalize_object()
+        return _Mcjit({}, 0, len(data), engine)
+
+
+def load(data: bytes) -> Loaded:
+    """Running code from an object of this CPU."""
+    if loader.supported():
+        try:
+            return loader.load(data)
+        except loader.LoadError:
+            pass
+    return load_by_llvm(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What became of a text: its code, whether the cache had it, the seconds that compiling took (0.0 if it had)."""
+
+    loaded: Loaded
+    from_cache: bool
+    seconds: float
+
+
+def native(text: str, opt: int | None = None) -> Native:
+    """Compile and load a text for this CPU, through the object cache."""
+    opt = effort(text) if opt is None else opt
+    host = targets.host()
+    store = objects()
+    key = store.key(text, host.fingerprint, host.triple, str(opt), version())
+    data = store.get(key)
+    if data is not None:
+        try:
+            return Native(load(data), True, 0.0)
+        except (RuntimeError, ValueError, OSError):
+            pass                               # made by another build of the tools: made again below
+    start = time.perf_counter()
+    data = compile_text(text, opt, host)
+    seconds = time.perf_counter() - start
+    store.put(key, data)
+    return Native(load(data), False, seconds)

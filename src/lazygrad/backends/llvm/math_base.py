@@ -1,0 +1,136 @@
+"""What the vector functions share: the two float formats, polynomials, out-of-line code, and work in float64 for float32.
+
+A function here takes a Builder `b` first and SSA names after it, and returns an SSA name. Steps that must be exact use
+`xadd`, `xsub`, `xmul` or factors short enough that their products are exact with and without a fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lazygrad.backends.llvm.coefficients import COEFFICIENTS
+from lazygrad.backends.llvm.text import Builder, Function
+
+INF, NAN = float("inf"), float("nan")
+LN2, LOG2E = 0.6931471805599453, 1.4426950408889634
+
+
+@dataclass(frozen=True)
+class Format:
+    """The numbers that differ between float32 and float64."""
+
+    name: str                  # the key of its coefficients
+    fraction: int              # stored bits of the fraction
+    bias: int
+    smallest: float            # the least normal number
+    ln2_high: float            # ln 2 to so few bits that n * ln2_high is exact for every exponent n
+    ln2_low: float
+    exp_high: float            # exp overflows above, and is 0 below
+    exp_low: float
+    half_bits: int             # low bits to clear so that a product of two such numbers is exact
+    root_half: int             # the bits of sqrt(1/2)
+
+    @property
+    def round_bias(self) -> float:
+        """1.5 * 2**fraction: adding it rounds to an integer, which then stands in the low bits."""
+        return 1.5 * 2.0 ** self.fraction
+
+
+F32 = Format("f32", 23, 127, 2.0**-126, 0.693359375, -2.1219444005469057e-04, 89.5, -104.5, 12, 0x3F3504F3)
+F64 = Format("f64", 52, 1023, 2.0**-1022, 6.93147180369123816490e-01, 1.90821492927058770002e-10, 711.0, -746.5, 27,
+             0x3FE6A09E667F3BCD)
+
+
+def format_of(b: Builder) -> Format:
+    return F32 if b.kind == "float" else F64
+
+
+def poly(b: Builder, x: str, name: str, precision: str = "") -> str:
+    """The fitted polynomial `name` at x: pairs of terms first (Estrin), which shortens the chain of dependent steps."""
+    return estrin(b, x, COEFFICIENTS[name][precision or format_of(b).name])
+
+
+def estrin(b: Builder, x: str, coefficients: Sequence[float]) -> str:
+    """c0 + c1 x + c2 x² + ... as (c0 + c1 x) + x² ((c2 + c3 x) + ...)."""
+    if len(coefficients) <= 5:
+        return b.poly(x, coefficients[::-1])
+    terms, power = [b.const(c) for c in coefficients], x
+    while len(terms) > 1:
+        terms = [b.fma(terms[i + 1], power, terms[i]) if i + 1 < len(terms) else terms[i]
+                 for i in range(0, len(terms), 2)]
+        if len(terms) > 1:
+            power = b.mul(power, power)
+    return terms[0]
+
+
+def clamp(b: Builder, x: str, low: float | None, high: float | None) -> str:
+    """x within [low, high]; NaN stays NaN."""
+    if high is not None:
+        x = b.select(b.cmp("ogt", x, b.const(high)), b.const(high), x)
+    if low is not None:
+        x = b.select(b.cmp("olt", x, b.const(low)), b.const(low), x)
+    return x
+
+
+def high_half(b: Builder, x: str) -> str:
+    """x with so many low bits cleared that the product of two such numbers is exact."""
+    f = format_of(b)
+    return b.to_float(b.iand(b.to_int(x), b.iconst((1 << b.bits) - (1 << f.half_bits))))
+
+
+def round_to_integer(b: Builder, x: str, factor: float) -> tuple[str, str]:
+    """n = the integer nearest to x * factor, as a float, and an integer whose low bits are n's."""
+    magic = b.const(format_of(b).round_bias)
+    t = b.fma(x, b.const(factor), magic)
+    return b.xsub(t, magic), b.to_int(t)
+
+
+def power_of_two(b: Builder, n: str) -> str:
+    """2**n from the low bits of the integer n (which must give a normal number)."""
+    f = format_of(b)
+    return b.to_float(b.shl(b.iadd(n, b.iconst(f.bias)), b.iconst(f.fraction)))
+
+
+def scale(b: Builder, p: str, n: str, shift: int = 0) -> str:
+    """p * 2**(n + shift) for an integral float n, in two steps: overflow and denormal results round once."""
+    magic = format_of(b).round_bias
+    whole = b.to_int(b.xadd(n, b.const(magic + shift)))
+    half = b.to_int(b.fma(n, b.const(0.5), b.const(magic)))
+    return b.mul(b.mul(p, power_of_two(b, half)), power_of_two(b, b.isub(whole, half)))
+
+
+def out_of_line(b: Builder, name: str, f: Callable[..., str], *xs: str) -> str:
+    """f(b, *xs) as a call of a function of the module, written once for each name, width and type."""
+    symbol = f"lazygrad.{name}.{'v' + str(b.lanes) if b.lanes else 's'}{format_of(b).name}"
+
+    def build(symbol: str) -> Function:
+        names = [f"%x{k}" for k in range(len(xs))]
+        head = f"define internal {b.type} @{symbol}({', '.join(f'{b.type} {n}' for n in names)})"
+        fn = Function(b.fn.module, head)
+        fn.end = f"ret {b.type} {f(Builder(fn, b.lanes, b.dtype), *names)}"
+        return fn
+
+    b.fn.module.helper(symbol, build)
+    return b.emit(f"call {b.type} @{symbol}({', '.join(f'{b.type} {x}' for x in xs)})")
+
+
+def indices(values: Sequence[int]) -> str:
+    """A shuffle mask."""
+    return f"<{len(values)} x i32> <{', '.join(f'i32 {v}' for v in values)}>"
+
+
+def in_double(b: Builder, f: Callable[..., str], *xs: str) -> str:
+    """f at float64 for float32 values: widened, at most 8 lanes at a time (more would not fit the registers), rounded."""
+    if b.lanes <= 8:
+        d = b.like(np.dtype("float64"))
+        wide = [b.emit(f"fpext {b.type} {x} to {d.type}") for x in xs]
+        return b.emit(f"fptrunc {d.type} {f(d, *wide)} to {b.type}")
+    half = Builder(b.fn, b.lanes // 2, b.dtype)
+    parts = []
+    for start in (0, half.lanes):
+        mask = indices(range(start, start + half.lanes))
+        parts.append(in_double(half, f, *(b.emit(f"shufflevector {b.type} {x}, {b.type} poison, {mask}") for x in xs)))
+    return b.emit(f"shufflevector {half.type} {parts[0]}, {half.type} {parts[1]}, {indices(range(b.lanes))}")

@@ -1,0 +1,155 @@
+"""erf, erfc, lgamma and digamma, for float32 and float64 vectors.
+
+erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64: recurrence below 8, the
+asymptotic series above, reflection for negative arguments.
+"""
+
+from __future__ import annotations
+
+from lazygrad.backends.llvm.math_base import (
+    INF,
+    LOG2E,
+    NAN,
+    clamp,
+    format_of,
+    high_half,
+    in_double,
+    out_of_line,
+    poly,
+    round_to_integer,
+    scale,
+)
+from lazygrad.backends.llvm.math_exp import exp_in_range, log
+from lazygrad.backends.llvm.text import Builder
+
+
+# ---- the error function
+def _erfc_of_large(b: Builder, a: str) -> str:
+    """erfc(a) for a >= 1/2; a² enters the exponential in two parts, the first of them exact."""
+    f = format_of(b)
+    a = clamp(b, a, None, 10.5 if b.kind == "float" else 27.5)
+    high = high_half(b, a)
+    minus_square = b.neg(b.xmul(high, high))
+    minus_rest = b.mul(b.xsub(high, a), b.xadd(high, a))
+    n, _ = round_to_integer(b, minus_square, LOG2E)
+    r = b.xadd(b.fma(n, b.const(-f.ln2_high), minus_square), b.fma(n, b.const(-f.ln2_low), minus_rest))
+    q = b.fma(b.mul(r, r), poly(b, r, "EXP"), r)
+    two = b.const(2.0)
+    u = b.div(b.xsub(a, two), b.xadd(a, two))
+    w = b.div(poly(b, u, "ERFCX"), b.fma(a, two, b.const(1.0)))
+    return scale(b, b.fma(w, q, w), n)
+
+
+def erf(b: Builder, x: str) -> str:
+    if b.kind != "float":
+        return out_of_line(b, "erf", _erf_double, x)
+    a, s = b.abs(x), b.mul(x, x)
+    small = b.fma(poly(b, s, "ERF"), a, a)
+    t = clamp(b, a, None, 4.0)
+    large = b.xsub(b.const(1.0), exp_in_range(b, b.mul(t, poly(b, t, "ERF_TAIL"))))
+    return b.copysign(b.select(b.cmp("olt", a, b.const(0.927734375)), small, large), x)
+
+
+def _erf_double(b: Builder, x: str) -> str:
+    a, s = b.abs(x), b.mul(x, x)
+    small = b.fma(poly(b, s, "ERF_ONE"), a, a)
+    large = b.xsub(b.const(1.0), _erfc_of_large(b, a))
+    return b.copysign(b.select(b.cmp("olt", a, b.const(1.0)), small, large), x)
+
+
+def erfc(b: Builder, x: str) -> str:
+    """1 - erf(x) below 1/2 in magnitude; 2 - erfc(-x) below that."""
+    a, s = b.abs(x), b.mul(x, x)
+    small = b.xsub(b.const(1.0), b.fma(poly(b, s, "ERF" if b.kind == "float" else "ERF_ONE"), x, x))
+    large = _erfc_of_large(b, a)
+    large = b.select(b.cmp("olt", x, b.const(0.0)), b.xsub(b.const(2.0), large), large)
+    return b.select(b.cmp("olt", a, b.const(0.5)), small, large)
+
+
+# ---- the gamma function
+def _lgamma_positive(b: Builder, y: str) -> str:
+    """lgamma(y), y > 0: Stirling's series from 8 on; below, y is moved to 2 + u, |u| <= 1/2, by a product."""
+    one = b.const(1.0)
+    large = b.cmp("oge", y, b.const(8.0))
+    v = b.select(large, b.const(2.0), y)
+    # steps down: Gamma(v) = (v - 1) Gamma(v - 1)
+    up = one
+    for bound in (7.5, 6.5, 5.5, 4.5, 3.5, 2.5):
+        step = b.cmp("ogt", v, b.const(bound))
+        less = b.xsub(v, one)
+        v, up = b.select(step, less, v), b.select(step, b.mul(up, less), up)
+    # steps up: Gamma(v) = Gamma(v + 1)/v; u = v - 2 is formed from v before, so that nothing is lost
+    low, lowest = b.cmp("olt", v, b.const(1.5)), b.cmp("olt", v, b.const(0.5))
+    u = b.select(lowest, v, b.xsub(v, b.select(low, one, b.const(2.0))))
+    down = b.select(lowest, b.mul(v, b.xadd(v, one)), v)
+    product = b.select(large, y, b.select(low, down, up))
+    logarithm = log(b, product)
+    logarithm = b.select(low, b.neg(logarithm), logarithm)
+    near = b.fma(u, poly(b, u, "LGAMMA"), logarithm)
+    z = b.div(one, y)
+    tail = b.fma(z, poly(b, b.mul(z, z), "STIRLING"), b.const(0.9189385332046727 - 0.5))
+    far = b.fma(b.xsub(y, b.const(0.5)), b.xsub(logarithm, one), tail)
+    return b.select(large, b.select(b.cmp("oeq", y, b.const(INF)), y, far), near)
+
+
+def _lgamma(b: Builder, x: str) -> str:
+    """Below 0: lgamma(x) = -log|sin(pi x)/pi| - lgamma(1 - x); inf at the poles, and SciPy's -inf at -inf."""
+    zero = b.const(0.0)
+    negative = b.cmp("olt", x, zero)
+
+    def reflected() -> str:
+        f = b.xsub(x, b.rint(x))
+        s = b.mul(f, f)
+        sine = b.fma(b.mul(f, s), poly(b, s, "SINPI"), f)
+        logarithm = log(b, b.abs(sine))
+        r = b.xsub(b.neg(logarithm), positive)
+        r = b.select(b.cmp("oeq", f, zero), b.const(INF), r)
+        r = b.select(b.cmp("oeq", x, b.const(-INF)), x, r)
+        return b.select(negative, r, positive)
+
+    positive = _lgamma_positive(b, b.select(negative, b.xsub(b.const(1.0), x), x))
+    positive = b.select(b.cmp("oeq", x, zero), b.const(INF), positive)
+    return b.if_any(negative, reflected, positive)
+
+
+def lgamma(b: Builder, x: str) -> str:
+    """log|Gamma(x)|."""
+    if b.kind == "float":
+        return in_double(b, lambda d, y: out_of_line(d, "lgamma", _lgamma, y), x)
+    return _lgamma(b, x)
+
+
+def _digamma(b: Builder, x: str) -> str:
+    """log y - 1/(2y) - ..., y moved up by the recurrence to 8 or more; psi(x) = psi(1 - x) - pi cot(pi x) below 0."""
+    one, zero = b.const(1.0), b.const(0.0)
+    negative = b.cmp("olt", x, zero)
+    y = b.select(negative, b.xsub(one, x), x)
+    # the sum of 1/(y + k) as a fraction
+    top, bottom = zero, one
+    for _ in range(8):
+        step = b.cmp("olt", y, b.const(8.0))
+        top = b.select(step, b.fma(top, y, bottom), top)
+        bottom = b.select(step, b.mul(bottom, y), bottom)
+        y = b.select(step, b.xadd(y, one), y)
+    z = b.div(one, y)
+    z2 = b.mul(z, z)
+    series = b.fma(z, b.const(0.5), b.mul(z2, poly(b, z2, "DIGAMMA")))
+    r = b.xsub(b.xsub(log(b, y), series), b.div(top, bottom))
+
+    def reflected() -> str:
+        f = b.xsub(x, b.rint(x))
+        s = b.mul(f, f)
+        cotangent = b.fma(f, poly(b, s, "COTPI"), b.div(one, f))
+        value = b.select(b.cmp("oeq", f, zero), b.const(NAN), b.xsub(r, cotangent))
+        return b.select(negative, value, r)
+
+    r = b.if_any(negative, reflected, r)
+    # SciPy: -inf at 0, inf at -0
+    return b.select(b.cmp("oeq", x, zero), b.copysign(b.const(INF), b.neg(x)), r)
+
+
+def digamma(b: Builder, x: str) -> str:
+    """The derivative of lgamma."""
+    if b.kind == "float":
+        return in_double(b, lambda d, y: out_of_line(d, "digamma", _digamma, y), x)
+    return _digamma(b, x)

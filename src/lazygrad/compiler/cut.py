@@ -1,0 +1,391 @@
+"""Cut: which values get a buffer, and which are computed together in one kernel.
+
+In: the Terms of a plan in topological order. Out: a `Cut`: the stored values with the *stage* they are computed at, and
+the groups in order. A kernel of stage s reads buffers of stages below s only, so steps in stage order never form a cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ir import scalar as S
+from ..ir.program import Caps
+from ..ir.term import Term
+from ..prims import base as B
+
+LIMIT = 400          # scalar operations of a kernel before a new stage begins
+HEIGHT = 64          # longest chain inside one kernel (it bounds the recursion of index rules too)
+DEAR = 10            # recomputing a value this dear in a second kernel costs more than storing and loading it
+GEMM_WORK = 4096     # multiplications below which a matrix product is a plain kernel
+LATE = 1 << 40       # stage of values that overwrite inputs which others still read
+
+# what an operation costs beside an addition; the rest cost 1
+COSTS = dict.fromkeys(["div", "sqrt", "floor_divide", "remainder", "fmod"], 4) | dict.fromkeys(
+    ["cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "hypot", "sin", "cos", "tan", "asin", "acos",
+     "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "lgamma", "digamma"], 12)
+
+LEAF, INLINE, REDUCE, GEMM, SCAN, SCATTER, HOST = "leaf", "inline", "reduce", "gemm", "scan", "scatter", "host"
+MANY = ("many",)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Of an elementwise op on given dtypes: whether the backend can emit it, its number of operations and its cost."""
+
+    ok: bool
+    ops: int
+    cost: int
+
+
+@dataclass(slots=True)
+class Group:
+    """Values computed by one step: `kind` says how; `space` is the index space of an INLINE group's loops."""
+
+    kind: str
+    stage: int
+    space: tuple[int, ...]
+    members: list[Term]
+
+
+@dataclass(slots=True)
+class Cut:
+    """`stored[t]`: the stage at which t's buffer is written. `kinds[t]`: how t is computed. `results[j]`: whose buffer is root j."""
+
+    order: list[Term]
+    kinds: dict[Term, str]
+    stored: dict[Term, int]
+    groups: list[Group]
+    profiles: Profiles
+    results: list[Term]
+    accumulating: dict[Term, tuple[Term, Term]] = field(default_factory=dict)
+
+
+class Profiles:
+    """Profiles of elementwise ops, found by building them once on placeholder scalars."""
+
+    def __init__(self, caps: Caps) -> None:
+        self.caps = caps
+        self.table: dict[tuple, Profile] = {}
+
+    def of(self, t: Term) -> Profile:
+        key = (t.op, t.params, tuple([a.aval.dtype for a in t.args]))
+        found = self.table.get(key)
+        if found is None:
+            found = self.table[key] = self._probe(t)
+        return found
+
+    def _probe(self, t: Term) -> Profile:
+        dtypes = [a.aval.dtype for a in t.args] + [t.aval.dtype]
+        if any(d.name not in self.caps.dtypes for d in dtypes):
+            return Profile(False, 0, 0)
+        args = [S.scalar(S.VAR, (), (f"x{k}", 2), a.aval.dtype) for k, a in enumerate(t.args)]
+        return self.walk(elementwise(t, args))
+
+    def walk(self, root: S.Scalar) -> Profile:
+        seen, stack, ok, ops, cost = set(), [root], True, 0, 0
+        while stack:
+            x = stack.pop()
+            if x in seen:
+                continue
+            seen.add(x)
+            stack.extend(x.args)
+            if not x.args:
+                continue
+            ops, cost = ops + 1, cost + COSTS.get(x.op.name, 1)
+            if x.op.name in S.OPS and (x.op.name, x.args[-1].dtype.name) not in self.caps.scalar_ops:
+                ok = False
+        return Profile(ok, ops, cost)
+
+
+def elementwise(t: Term, args: Sequence[S.Scalar]) -> S.Scalar:
+    """The scalar of an elementwise Term on scalar arguments."""
+    build = t.op.lowering.build
+    if isinstance(build, str):
+        return S.apply(build, *args)
+    return build(*args, **t.keywords) if t.params else build(*args)
+
+
+def base(t: Term, kinds: dict[Term, str]) -> Term:
+    """The Term whose buffer holds `t`: a reshape is another name of the same bytes."""
+    while t.op.name == "reshape" and kinds[t] == INLINE:
+        t = t.args[0]
+    return t
+
+
+def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term, str]:
+    """How every Term is computed: as a leaf, inside kernels, or as a step of its own kind."""
+    kinds = {}
+    for t in order:
+        low = t.op.lowering
+        native = t.aval.dtype.name in caps.dtypes and all([a.aval.dtype.name in caps.dtypes for a in t.args])
+        if isinstance(low, B.Leaf):
+            kinds[t] = LEAF
+        elif isinstance(low, B.Elementwise):
+            kinds[t] = INLINE if profiles.of(t).ok else HOST
+        elif isinstance(low, B.Host) or not native:
+            kinds[t] = HOST
+        elif isinstance(low, B.Index):
+            kinds[t] = INLINE
+        elif isinstance(low, (B.Reduction, B.Scan)):
+            ok = (low.monoid, t.aval.dtype.name) in caps.scalar_ops
+            kinds[t] = HOST if not ok else REDUCE if isinstance(low, B.Reduction) else SCAN
+        elif isinstance(low, B.Scatter):
+            kinds[t] = SCATTER if low.monoid is None or (low.monoid, t.aval.dtype.name) in caps.scalar_ops else HOST
+        else:
+            kinds[t] = contraction(t, caps)
+    return kinds
+
+
+def contraction(t: Term, caps: Caps) -> str:
+    """GEMM where a library call is worth it, else a kernel."""
+    m, k = t.args[0].aval.shape[-2:]
+    n = t.aval.shape[-1]
+    if t.aval.dtype.kind == "b":
+        return HOST
+    worth = m * n * k >= GEMM_WORK and min(m, n, k) > 1 and t.aval.size
+    return GEMM if worth and t.aval.dtype.name in caps.gemm_dtypes else REDUCE
+
+
+def space_of(t: Term) -> tuple[int, ...]:
+    """The index space a stored value is computed over."""
+    if isinstance(t.op.lowering, B.Reduction):
+        return t.args[0].aval.shape
+    if isinstance(t.op.lowering, B.Contraction):
+        return (*t.aval.shape, t.args[0].aval.shape[-1])
+    return t.aval.shape
+
+
+def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps,
+        operands) -> Cut:
+    """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM reads as whole buffers."""
+    profiles = Profiles(caps)
+    kinds = classify(order, caps, profiles)
+    accumulating = _accumulations(order, roots, sources, into, kinds)
+    skipped = {mm for mm, _ in accumulating.values()}
+    for t in accumulating:
+        kinds[t] = GEMM
+    order = [t for t in order if t not in skipped]
+    shaped = {a for t in order if kinds[t] == HOST for a in (t, *t.args)}      # NumPy sees these buffers with their shape
+    results = [r if (b := base(r, kinds)) in shaped else b for r in roots]
+    must = set(results)
+    for t in order:
+        if kinds[t] == GEMM:
+            must.update(operands(accumulating[t][0] if t in accumulating else t, kinds))
+        elif kinds[t] == HOST:
+            must.update(t.args)
+        elif kinds[t] == SCAN:
+            must.update([base(a, kinds) for a in t.args])
+    must = {t for t in must if kinds[t] == INLINE}
+    walk = _Stages(order, kinds, profiles, accumulating)
+    first, stored = walk.assign(must, set())
+    extra, late = _shared(order, kinds, first, stored, walk, results, sources, into)
+    need, stored = walk.assign(must | extra, late)
+    return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, accumulating)
+
+
+def _accumulations(order, roots, sources, into, kinds) -> dict[Term, tuple[Term, Term]]:
+    """Roots `x + a @ b` that overwrite x, which nothing else reads: GEMMs that accumulate. {sum: (product, x)}"""
+    users: dict[Term, int] = {}
+    for t in order:
+        for a in t.args:
+            users[a] = users.get(a, 0) + 1
+    for r in roots:
+        users[r] = users.get(r, 0) + 1
+    found = {}
+    for r, i in zip(roots, into, strict=True):
+        if i is None or r.op.name != "add" or users[r] != 1:
+            continue
+        for mm, x in (r.args, r.args[::-1]):
+            if kinds[mm] == GEMM and x is sources[i] and users[mm] == users[x] == 1:
+                found[r] = (mm, x)
+    return found
+
+
+class _Stages:
+    """Stages of all Terms for a given set of stored values (one forward walk)."""
+
+    def __init__(self, order, kinds, profiles, accumulating) -> None:
+        self.order, self.kinds, self.profiles, self.accumulating = order, kinds, profiles, accumulating
+        self.cost: dict[Term, int] = {}
+
+    def args(self, t: Term) -> tuple[Term, ...]:
+        """What a step reads: the factors and the addend of an accumulating GEMM, else the arguments."""
+        if t in self.accumulating:
+            mm, x = self.accumulating[t]
+            return (*mm.args, x)
+        return t.args
+
+    def aligned(self, t: Term) -> bool:
+        """Whether t reads its arguments at its own loop index."""
+        return isinstance(t.op.lowering, (B.Elementwise, B.Reduction)) and t not in self.accumulating
+
+    def assign(self, must: set[Term], late: set[Term]) -> tuple[dict[Term, int], set[Term]]:
+        kinds, stored = self.kinds, set(must)
+        need: dict[Term, int] = {}
+        fresh: dict[Term, int] = {}      # the stage from which everything stored below is loadable
+        height: dict[Term, int] = {}
+        cost = self.cost = {}
+        room: dict[tuple, int] = {}
+        skip: dict[tuple, int] = {}
+        closed: set[Term] = set()        # stored values whose users belong to later stages
+        for t in self.order:
+            kind = kinds[t]
+            if kind == LEAF:
+                need[t], cost[t] = -1, 0
+                continue
+            aligned = self.aligned(t)
+            whole = kind in (GEMM, HOST)
+            s = f = 0
+            for a in self.args(t):
+                ka = kinds[a]
+                if ka == LEAF:
+                    continue
+                n = need[a]
+                if ka != INLINE or a in closed:
+                    r = g = n + 1
+                elif a in stored:
+                    r, g = (n, n + 1) if aligned and not whole else (n + 1, n + 1)
+                elif whole:                            # a view of buffers
+                    r = g = max(fresh[a], n)
+                else:
+                    r, g = (n, fresh[a]) if aligned else (fresh[a], fresh[a])
+                s, f = max(s, r), max(f, g)
+            if kind != INLINE:
+                need[t], cost[t] = s, 0
+                continue
+            profile = self.profiles.of(t) if aligned else None
+            ops = profile.ops if profile else 1
+            key = s, t.aval.shape
+            while room.get(key, 0) >= LIMIT:           # full: go on in a later stage
+                here = skip.get(key, s + 1)
+                after = skip.get((here, t.aval.shape))
+                if after is not None:
+                    skip[key] = after
+                s, key = here, (here, t.aval.shape)
+            room[key] = room.get(key, 0) + ops
+            if room[key] >= LIMIT:
+                skip[key] = s + 1
+            total, tall = profile.cost if profile else 0, 0
+            for a in dict.fromkeys(t.args):
+                if kinds[a] != INLINE:
+                    continue
+                if need[a] < s and a not in stored and cost[a] and room.get((need[a], a.aval.shape), 0) >= LIMIT:
+                    stored.add(a)
+                    f = max(f, need[a] + 1)
+                if a in stored and (need[a] < s or a in closed):
+                    continue
+                total, tall = total + (0 if a in stored else cost[a]), max(tall, height[a] + 1)
+            need[t], fresh[t], height[t], cost[t] = s, max(s, f), tall, min(total, 1000)
+            if tall >= HEIGHT:
+                stored.add(t)
+                closed.add(t)
+        for t in late:
+            need[t] = LATE
+        return need, stored
+
+
+def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set[Term], set[Term]]:
+    """(values worth a buffer because several kernels would repeat dear work, roots to compute last)."""
+    uses: dict[Term, tuple] = {}
+
+    def use(a: Term, key: tuple) -> None:
+        old = uses.get(a)
+        uses[a] = key if old is None or old == key else MANY
+
+    extra: set[Term] = set()
+    cost = walk.cost
+    for t in reversed(order):
+        kind = kinds[t]
+        if kind == LEAF:
+            continue
+        aligned = walk.aligned(t)
+        if kind == INLINE and t not in stored:
+            key = uses.get(t, MANY)
+            if key == MANY and cost[t] >= DEAR:
+                extra.add(t)
+                key = need[t], t.aval.shape
+        elif kind in (INLINE, REDUCE):
+            key = need[t], space_of(t)
+        else:
+            key = ("step", t)
+        if not aligned and key != MANY:
+            key = ("read", t, key)                     # two reads at two indices compute twice
+        for a in dict.fromkeys(walk.args(t)):
+            if kinds[a] == INLINE and a not in stored:
+                repeats = not aligned and space_size(t) > a.aval.size and cost[a] >= DEAR
+                use(a, MANY if repeats else key)
+            elif kinds[a] == LEAF:
+                use(a, key)
+    late = set()
+    users = {a for t in order for a in walk.args(t)}
+    for r, i in zip(roots, into, strict=True):
+        if i is not None and kinds[r] == INLINE and r not in users and roots.count(r) == 1:
+            if uses.get(sources[i]) not in (None, (need[r], r.aval.shape)):
+                late.add(r)
+    return extra, late
+
+
+def space_size(t: Term) -> int:
+    size = 1
+    for n in space_of(t):
+        size *= n
+    return size
+
+
+def _grouped(order, kinds, need, stored, late, walk) -> tuple[dict[Term, int], list[Group]]:
+    """Stages of stored values, and the groups: values of one stage and space that share a value or a load."""
+    stages: dict[Term, int] = {}
+    buckets: dict[tuple, list[Term]] = {}
+    singles: list[tuple[int, int, Group]] = []
+    position: dict[Term, int] = {}
+    for p, t in enumerate(order):
+        kind = kinds[t]
+        if kind == LEAF or (kind == INLINE and t not in stored):
+            continue
+        stages[t], position[t] = need[t], p
+        if t.aval.size == 0:
+            continue
+        if kind == INLINE or isinstance(t.op.lowering, B.Reduction) and kind == REDUCE and t.args[0].aval.size:
+            buckets.setdefault((need[t], space_of(t)), []).append(t)
+        else:
+            singles.append((need[t], p, Group(kind, need[t], space_of(t), [t])))
+    for (stage, space), members in buckets.items():
+        for part in _components(members, stage, space, kinds, stages):
+            singles.append((stage, position[part[0]], Group(INLINE, stage, space, part)))
+    singles.sort(key=lambda item: item[:2])
+    return stages, [g for _, _, g in singles]
+
+
+def _components(members, stage, space, kinds, stages) -> list[list[Term]]:
+    """Members of one stage and space, apart where they have nothing in common."""
+    size = int(np.prod(space, dtype=object)) if space else 1
+    if len(members) == 1 or size <= 16:
+        return [members]
+    parent = {m: m for m in members}
+
+    def find(m: Term) -> Term:
+        while parent[m] is not m:
+            parent[m] = parent[parent[m]]
+            m = parent[m]
+        return m
+
+    owner: dict[Term, Term] = {}
+    for m in members:
+        stack = [m]
+        while stack:
+            t = stack.pop()
+            if t.aval.size < size and t is not m:
+                continue
+            first = owner.setdefault(t, m)
+            if first is not m:
+                parent[find(m)] = find(first)
+                continue
+            if t is m or (kinds[t] == INLINE and stages.get(t, stage) >= stage):
+                stack.extend(t.args)
+    out: dict[Term, list[Term]] = {}
+    for m in members:
+        out.setdefault(find(m), []).append(m)
+    return list(out.values())

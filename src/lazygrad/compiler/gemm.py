@@ -1,0 +1,90 @@
+"""Gemm: matrix products as library calls: transposes, reshapes and repeated batches become strides.
+
+In: a matmul Term. Out: the Terms whose buffers the call reads, and the call's sizes and strides.
+"""
+
+from __future__ import annotations
+
+from ..ir.program import Gemm
+from ..ir.term import Term
+from ..prims.movement import groups
+from .cut import INLINE, base
+
+VIEWS = ("reshape", "permute", "broadcast_to")
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides in elements."""
+    out, step = [], 1
+    for n in reversed(shape):
+        out.append(step)
+        step *= n
+    return tuple(reversed(out))
+
+
+def view(t: Term, kinds: dict[Term, str]) -> tuple[Term, tuple[int, ...]]:
+    """(b, strides): element i of `t` lies at sum(i * strides) in the row-major buffer of b."""
+    chain = []
+    while t.op.name in VIEWS and kinds[t] == INLINE:
+        chain.append(t)
+        t = t.args[0]
+    strides = contiguous(t.aval.shape)
+    for u in reversed(chain):
+        x = u.args[0].aval.shape
+        if u.op.name == "permute":
+            strides = tuple([strides[a] for a in u.keywords["axes"]])
+        elif u.op.name == "broadcast_to":
+            lead = u.aval.ndim - len(x)
+            strides = (0,) * lead + tuple([0 if n == 1 else s for n, s in zip(x, strides, strict=True)])
+        else:
+            split = _split(x, u.aval.shape, strides)
+            if split is None:                       # these elements must move: u's argument gets a buffer of its own
+                t, split = u.args[0], contiguous(u.aval.shape)
+            strides = split
+    return t, strides
+
+
+def _split(x: tuple[int, ...], y: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides of a reshape of a strided array, None where it is none."""
+    if 0 in x:
+        return contiguous(y)
+    out: list[int] = []
+    for p, q, r, s in groups(x, y):
+        kept = [(x[k], strides[k]) for k in range(p, q) if x[k] != 1]
+        if any([a[1] != b[0] * b[1] for a, b in zip(kept, kept[1:], strict=False)]):
+            return None
+        unit = kept[-1][1] if kept else 1
+        out += [unit * c for c in contiguous(y[r:s])]
+    return tuple(out)
+
+
+def matrix(t: Term, kinds: dict[Term, str]) -> tuple[Term, int, bool, int]:
+    """(buffer, row stride, stored transposed, batch stride) of one factor."""
+    found, strides = view(t, kinds)
+    shape = t.aval.shape
+    rows, cols = shape[-2:]
+    batch = [(n, s) for n, s in zip(shape[:-2], strides[:-2], strict=True) if n != 1]
+    even = all([a[1] == b[0] * b[1] for a, b in zip(batch, batch[1:], strict=False)])
+    step = batch[-1][1] if batch else 0
+    row, col = strides[-2:]
+    if even and col == 1 and row >= cols:
+        return found, row, False, step
+    if even and row == 1 and col >= rows:
+        return found, col, True, step
+    return base(t, kinds), cols, False, rows * cols if batch else 0
+
+
+def operands(t: Term, kinds: dict[Term, str]) -> list[Term]:
+    """The Terms whose buffers the product reads."""
+    return [matrix(a, kinds)[0] for a in t.args]
+
+
+def gemm(t: Term, kinds: dict[Term, str], numbers, out: int, accumulate: bool) -> Gemm:
+    """The call that computes the product `t` into buffer `out`; `numbers(term)` gives buffers."""
+    (a, lda, trans_a, a_step), (b, ldb, trans_b, b_step) = [matrix(x, kinds) for x in t.args]
+    m, n = t.aval.shape[-2:]
+    batch = 1
+    for size in t.aval.shape[:-2]:
+        batch *= size
+    return Gemm(numbers(a), numbers(b), out, m, n, t.args[0].aval.shape[-1], lda, ldb, n, trans_a, trans_b, accumulate, batch,
+                a_step, b_step, m * n if batch > 1 else 0)

@@ -1,0 +1,260 @@
+"""Lower: the values of a group as Scalars at a loop index, by the lowering forms of the Prims.
+
+In: a Cut and one of its groups. Out: a Kernel and the Terms whose buffers are its parameters, numbered by first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..ir import scalar as S
+from ..ir.kernel import Check, Combine, Kernel, Loop, Param, Stmt, Store
+from ..ir.program import Caps
+from ..ir.term import Term
+from ..prims import base as B
+from . import loops
+from .cut import COSTS, HOST, INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
+from .loops import Out
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults that kernels may report, numbered by first use."""
+
+    codes: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def code(self, fault: tuple[str, str] | str, op: str) -> int:
+        key = (op, fault) if isinstance(fault, str) else tuple(fault)
+        return self.codes.setdefault(key, len(self.codes))
+
+
+class Reader:
+    """The `at` of an index rule: reads an argument of `term`, under the mask that `term` itself is read under."""
+
+    __slots__ = ("kernel", "mask", "term")
+
+    def __init__(self, kernel: Lowering, term: Term, mask: S.Scalar | None) -> None:
+        self.kernel, self.term, self.mask = kernel, term, mask
+
+    def __call__(self, k: int, idx: tuple[S.Scalar, ...], mask: S.Scalar | None = None) -> S.Scalar:
+        return self.kernel.read(self.term.args[k], tuple(idx), self.mask, mask)
+
+    def check(self, ok: S.Scalar | None, fault: tuple[str, str] | str) -> None:
+        """Report `fault` where `ok` is false; what a mask hides is not checked."""
+        if ok is None:
+            return
+        if self.mask is not None:
+            ok = S.apply("or", S.apply("not", self.mask), ok)
+        check = Check(ok, self.kernel.faults.code(fault, str(self.term.op)))
+        if check not in self.kernel.checks:
+            self.kernel.checks.append(check)
+
+
+class Lowering:
+    """One kernel in the making: its parameters, checks, and the memo of values by (term, index, mask)."""
+
+    def __init__(self, cut: Cut, stage: int, faults: Faults, caps: Caps) -> None:
+        self.cut, self.stage, self.faults, self.caps = cut, stage, faults, caps
+        self.numbers: dict[Term, int] = {}
+        self.written: set[Term] = set()
+        self.checks: list[Check] = []
+        self.memo: dict[tuple, dict[Term, S.Scalar]] = {}
+        self.cost = 0
+
+    def buffer(self, t: Term, writes: bool = False) -> int:
+        """The parameter that is the buffer of `t`."""
+        if writes:
+            self.written.add(t)
+        return self.numbers.setdefault(t, len(self.numbers))
+
+    def loadable(self, t: Term) -> Term | None:
+        """The Term whose buffer holds `t` when this kernel runs, if one does."""
+        kinds, stored = self.cut.kinds, self.cut.stored
+        while True:
+            if kinds[t] == LEAF or stored.get(t, LATE + 1) < self.stage:
+                return t
+            if t.op.name != "reshape":
+                return None
+            t = t.args[0]
+
+    def read(self, t: Term, idx: tuple[S.Scalar, ...], outer: S.Scalar | None, mask: S.Scalar | None) -> S.Scalar:
+        """The value of `t` at `idx`, 0 where `mask` is false."""
+        if mask is None or mask is outer:
+            return self.value(t, idx, outer)
+        value = self.value(t, idx, S.both(outer, mask))
+        if value.op is S.LOAD:
+            return value
+        return S.apply("select", mask, value, S.const(0, value.dtype))
+
+    def value(self, t: Term, idx: tuple[S.Scalar, ...], mask: S.Scalar | None = None) -> S.Scalar:
+        """The value of `t` at `idx`; loads happen only where `mask` holds. Iterative along elementwise Terms."""
+        memo = self.memo.setdefault((idx, mask), {})
+        stack = [t]
+        while stack:
+            u = stack[-1]
+            if u in memo:
+                stack.pop()
+                continue
+            held = self.loadable(u)
+            if held is not None:
+                memo[u] = S.load(self.buffer(held), S.flat(idx, u.aval.shape), u.aval.dtype, mask)
+            elif isinstance(u.op.lowering, B.Elementwise):
+                todo = [a for a in u.args if a not in memo]
+                if todo:
+                    stack.extend(reversed(todo))
+                    continue
+                memo[u] = elementwise(u, [memo[a] for a in u.args])
+                self.cost += self.cut.profiles.of(u).cost
+            else:
+                memo[u] = u.op.lowering.rule(Reader(self, u, mask), idx, u, **u.keywords)
+                self.cost += 1
+            stack.pop()
+        return memo[t]
+
+    def finish(self, body: tuple[Stmt, ...], size: int) -> tuple[Kernel, list[Term]]:
+        params = tuple([Param(t.aval.dtype, t in self.written) for t in self.numbers])
+        return Kernel(params, body, max(self.cost, 1) * size), list(self.numbers)
+
+
+def axis_vars(space: tuple[int, ...]) -> tuple[S.Scalar, ...]:
+    """One loop variable per axis longer than 1, named by depth."""
+    out, depth = [], 0
+    for n in space:
+        out.append(S.var(f"i{depth}", n))
+        depth += n != 1
+    return tuple(out)
+
+
+def identity(monoid: str, dtype: np.dtype) -> S.Scalar:
+    """The neutral element of a monoid."""
+    if monoid in ("add", "or"):
+        return S.const(0, dtype)
+    if monoid == "mul":
+        return S.const(1, dtype)
+    if dtype.kind == "b":
+        return S.const(monoid in ("minimum", "and"), dtype)
+    if monoid == "and":
+        return S.const(-1 if dtype.kind == "i" else np.iinfo(dtype).max, dtype)
+    if dtype.kind == "f":
+        return S.const(float("-inf") if monoid == "maximum" else float("inf"), dtype)
+    info = np.iinfo(dtype)
+    return S.const(int(info.min if monoid == "maximum" else info.max), dtype)
+
+
+def lower(cut: Cut, group: Group, faults: Faults, caps: Caps) -> tuple[Kernel, list[Term]]:
+    """The kernel of a group and the Terms whose buffers are its parameters."""
+    k = Lowering(cut, group.stage, faults, caps)
+    t = group.members[0]
+    if group.kind == INLINE:
+        body = _elementwise(k, group)
+    elif group.kind == REDUCE and not (t.args[0].aval.size and t.args[-1].aval.size):
+        monoid = t.op.lowering.monoid if isinstance(t.op.lowering, B.Reduction) else "add"
+        return fill(t, identity(monoid, t.aval.dtype))
+    else:
+        body = {REDUCE: _product, SCAN: _scan, SCATTER: _scatter}[group.kind](k, t)
+    size = 1
+    for n in group.space:
+        size *= n
+    return k.finish(body, size)
+
+
+def fill(t: Term, value: S.Scalar) -> tuple[Kernel, list[Term]]:
+    """A kernel that stores one constant all over the buffer of `t`."""
+    return Kernel((Param(t.aval.dtype, True),), loops.fill(0, t.aval.size, value), t.aval.size), [t]
+
+
+def copy(dtype: np.dtype, size: int) -> Kernel:
+    """A kernel that copies buffer 0 to buffer 1."""
+    i = S.var("i0", size)
+    return Kernel((Param(dtype, False), Param(dtype, True)), loops.over("i0", size, (Store(1, i, S.load(0, i, dtype)),)), size)
+
+
+def _elementwise(k: Lowering, group: Group) -> tuple[Stmt, ...]:
+    """Stores and reductions over one index space."""
+    idx = axis_vars(group.space)
+    outs = []
+    for m in group.members:
+        low = m.op.lowering
+        if isinstance(low, B.Reduction):
+            axes = frozenset(m.keywords["axes"])
+            kept = tuple([i for j, i in enumerate(idx) if j not in axes])
+            value = S.cast(k.value(m.args[0], idx), m.aval.dtype)
+            k.cost += 1
+            outs.append(Out(k.buffer(m, True), S.flat(kept, m.aval.shape), value, low.monoid, axes, m.aval.size))
+        else:
+            value = k.value(m, idx)
+            outs.append(Out(k.buffer(m, True), S.flat(idx, m.aval.shape), value))
+    return loops.nest(group.space, idx, outs, k.checks, k.caps)
+
+
+def _product(k: Lowering, t: Term) -> tuple[Stmt, ...]:
+    """A matrix product as a sum over (..., m, n, k)."""
+    space = (*t.aval.shape, t.args[0].aval.shape[-1])
+    idx = axis_vars(space)
+    x = k.value(t.args[0], (*idx[:-2], idx[-1]))
+    y = k.value(t.args[1], (*idx[:-3], idx[-1], idx[-2]))
+    k.cost += 2
+    value = S.cast(S.apply("mul", x, y), t.aval.dtype)
+    out = Out(k.buffer(t, True), S.flat(idx[:-1], t.aval.shape), value, "add", frozenset([len(space) - 1]), t.aval.size)
+    return loops.nest(space, idx, [out], k.checks, k.caps)
+
+
+def _scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
+    """out[0] = x[0]; out[i] = out[i - 1] + x[i] along the axis, innermost unless another axis can be the vector."""
+    axis, reverse, shape = t.keywords["axis"], t.keywords.get("reverse", False), t.aval.shape
+    n, monoid, dtype = shape[axis], t.op.lowering.monoid, t.aval.dtype
+    outer, inner = shape[:axis], shape[axis + 1:]
+    out = k.buffer(t, True)
+
+    def place(step: S.Scalar, before: tuple, after: tuple) -> tuple[S.Scalar, ...]:
+        return (*before, S.iadd(S.index(n - 1), S.imul(step, -1)) if reverse else step, *after)
+
+    def loops_of(extents: tuple[int, ...], first: int) -> list[tuple[str, int]]:
+        return [(f"i{first + j}", e) for j, e in enumerate(extents)]
+
+    def body(step: S.Scalar, depth: int, start: bool) -> tuple[Stmt, ...]:
+        before = tuple([S.var(v, e) for v, e in loops_of(outer, 0)])
+        names = loops_of(inner, depth)
+        here = place(step, before, tuple([S.var(v, e) for v, e in names]))
+        value = S.cast(k.value(t.args[0], here), dtype)
+        if not start:
+            last = place(S.iadd(step, S.index(-1)), before, here[axis + 1:])
+            value = S.apply(monoid, S.load(out, S.flat(last, shape), dtype), value)
+        run: tuple[Stmt, ...] = (*k.checks, Store(out, S.flat(here, shape), value))
+        for j, (v, e) in reversed(list(enumerate(names))):
+            run = loops.over(v, e, run, "vector" if j == len(names) - 1 else "serial", False)
+        return run
+
+    depth = len(outer)
+    stmts = body(S.index(0), depth + 1, True)
+    if n > 1:
+        step = S.iadd(S.var(f"i{depth}", n - 1), S.index(1)) if n > 2 else S.index(1)
+        stmts += loops.over(f"i{depth}", n - 1, body(step, depth + 1, False), "serial", False)
+    for v, e in reversed(loops_of(outer, 0)):
+        stmts = loops.over(v, e, stmts, "serial", False)
+    return stmts
+
+
+def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
+    """A copy of the target, then the updates in row-major order."""
+    target, monoid, dtype = t.args[0], t.op.lowering.monoid, t.aval.dtype
+    out = k.buffer(t, True)
+    idx = axis_vars(t.aval.shape)
+    start = loops.nest(t.aval.shape, idx, [Out(out, S.flat(idx, t.aval.shape), k.value(target, idx))], k.checks, k.caps)
+    k.checks = []
+    space = t.args[-1].aval.shape
+    if 0 in space:
+        return start
+    u = axis_vars(space)
+    places = t.op.lowering.target(Reader(k, t, None), u, t, **t.keywords)
+    index = S.flat(tuple(places), t.aval.shape)
+    value = S.cast(k.value(t.args[-1], u), dtype)
+    move: Stmt = Store(out, index, value) if monoid is None else Combine(out, index, monoid, value)
+    stmts: tuple[Stmt, ...] = (*k.checks, move)
+    axes = [(i, n) for i, n in zip(u, space, strict=True) if n != 1]
+    for depth, (i, n) in reversed(list(enumerate(axes))):
+        apart = depth == len(axes) - 1 and loops.coefficient(index, i) == 1
+        stmts = loops.over(f"i{depth}", n, stmts, "vector" if apart else "serial", False)
+    return start + stmts

@@ -1,0 +1,277 @@
+"""Graph: a scope of leaves with a device, names and settings. It owns no node: an expression lives as long as its handles.
+
+In: data. Out: leaf tensors, plans over several tensors (`forward`, `compile`), and the graph as text or picture.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError, GraphError
+from .ir.aval import aval
+from .ir.term import MEMOS, SWEEPS, Term
+from .prims import leaf as leaves
+from .runtime import gradients, plans
+from .runtime.memory import allocate
+from .runtime.slots import Leaf, states
+from . import tensor as handles
+from .tensor import LAST, PACKAGE, Tensor, check_device, store, to_array, touch, user_frame
+
+GRAPHS: weakref.WeakValueDictionary[int, Graph] = weakref.WeakValueDictionary()
+REMEMBERED = 4                       # graphs whose last backward is kept for gradients of intermediates
+_numbers: list[int] = []
+_made = 0
+_lock = threading.RLock()
+_default: Graph | None = None
+
+LEAVES: dict[tuple, Term] = {}       # (slot, graph, shape, dtype, wants a gradient) -> source Term
+UPDATES: dict[tuple, plans.Binding] = {}
+MEMOS.extend((LEAVES, UPDATES))
+
+
+class Graph:
+    """A scope of tensors.
+
+    >>> graph = Graph()
+    >>> x, y = graph.tensor([1.0, 2.0]), graph.tensor([3.0, 4.0])
+    >>> z = (x + y) * x
+    >>> z.backward()
+    >>> z.value, x.grad.value, y.grad.value
+    (array([ 4., 12.], dtype=float32), array([5., 8.], dtype=float32), array([1., 2.], dtype=float32))
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        global _made
+        self.device = check_device(device)
+        self.slots: set[int] = set()
+        with _lock:                  # numbers are recycled: a fresh graph each step finds last step's Terms
+            if _numbers:
+                self.number = heapq.heappop(_numbers)
+            else:
+                self.number, _made = _made, _made + 1
+            GRAPHS[self.number] = self
+            dropped = [LAST.pop(next(iter(LAST)), None) for _ in range(len(LAST) - REMEMBERED)]
+        del dropped
+
+    def __del__(self) -> None:
+        if heapq is not None and hasattr(self, "number"):
+            heapq.heappush(_numbers, self.number)
+
+    # -- leaves
+
+    def tensor(self, obj: Any, dtype: Any = None, device: Any = None, name: str | None = None, requires_grad: bool = True) -> Tensor:
+        """A leaf with a copy of `obj`: numbers, nested lists, NumPy arrays, anything with `__array__` or `__dlpack__`.
+
+        Python floats become float32, integers int64; arrays keep their dtype. Integers and booleans never want a gradient.
+        Raises DataError for what is no array of numbers, DTypeError for an unknown dtype.
+        """
+        if device is not None:
+            check_device(device)
+        h = self.leaf(to_array(obj, dtype), requires_grad, sys._getframe(1))
+        if name is not None:
+            h._name = name
+        return h
+
+    def leaf(self, array: np.ndarray, requires_grad: bool, frame: Any) -> Tensor:
+        """A leaf with a copy of `array`."""
+        av = aval(array.shape, array.dtype)
+        mine, at = allocate(av)
+        mine[...] = array
+        return self._handle(mine, at, requires_grad, frame)
+
+    def over(self, array: np.ndarray, at: int, frame: Any) -> Tensor:
+        """A leaf that shares `array` (aligned and padded, at address `at`), without gradient."""
+        return self._handle(array, at, False, frame)
+
+    def _handle(self, array: np.ndarray, at: int, requires_grad: bool, frame: Any) -> Tensor:
+        a = Leaf(self, array, at)
+        key = (a.slot, self.number, array.shape, array.dtype, requires_grad)
+        t = LEAVES.get(key)
+        if t is None:
+            t = LEAVES[key] = leaves.leaf(a.slot, self.number, aval(array.shape, array.dtype), requires_grad)
+        h = t.handle()
+        h.term, h.a, h.b = t, a, None
+        c = frame.f_code
+        if PACKAGE[c.co_filename]:
+            h.code, h.lasti = user_frame(frame)
+        else:
+            h.code, h.lasti = c, frame.f_lasti
+        return h
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of all tensors of the graph."""
+        for slot in [s for s in self.slots if states[s]]:
+            gradients.forget(slot)
+        LAST.pop(self.number, None)
+
+    # -- plans over several tensors
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Computes several tensors in one plan and returns them."""
+        roots = tuple([h.term for h in tensors])
+        self._mine("forward", tensors)
+        binding = UPDATES.get(roots)
+        if binding is None:
+            binding = UPDATES[roots] = plans.values(roots)
+        stamp = handles.STAMP
+        for h, array in zip(tensors, binding.call(), strict=True):
+            h._value, h.stamp = array, stamp
+        return tensors
+
+    def compile(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor] | Tensor, updates: Sequence[tuple[Tensor, Any]] = ()) -> Prepared:
+        """A prepared function of leaves: `f(*values)` sets the inputs, computes the outputs and writes the updates.
+
+        `updates`: pairs (leaf, new tensor); all are computed from the old values. The function returns Python numbers for
+        0-d outputs and new NumPy arrays otherwise, a tuple if `outputs` is a list. Inputs keep the values of the last call.
+
+        >>> g = Graph()
+        >>> x, n = g.tensor(0.0), g.tensor(0)
+        >>> f = g.compile([x], [x * x], updates=[(n, n + 1)])
+        >>> f(3.0), f(4.0), n.item()
+        (9.0, 16.0, 2)
+        """
+        many = isinstance(outputs, (list, tuple))
+        outs = tuple(outputs) if many else (outputs,)
+        self._mine("compile", [*inputs, *outs])
+        pairs = [(old, new if isinstance(new, Tensor) else self.tensor(new, old.dtype, requires_grad=False)) for old, new in updates]
+        self._mine("compile", [h for pair in pairs for h in pair])
+        for h in [*inputs, *(old for old, _ in pairs)]:
+            if not h.is_leaf:
+                raise GraphError("compile", handles.repr_short(h), "inputs and targets of updates must be leaves", "make it with graph.tensor")
+        for old, new in pairs:
+            old._check(new.shape, new.dtype)
+        return Prepared(self, tuple(inputs), outs, [(old, _as_dtype(new, old)) for old, new in pairs])
+
+    def _mine(self, op: str, tensors: Sequence[Tensor]) -> None:
+        for h in tensors:
+            if not isinstance(h, Tensor):
+                raise DataError(op, type(h).__name__, "a tensor is expected")
+            if h.term.graph is not None and h.term.graph != self.number:
+                raise GraphError(op, f"{self!r} with a tensor of {h.graph!r}", "the tensor belongs to another graph")
+
+    # -- to look at
+
+    def tensors(self) -> list[Tensor]:
+        """The live tensors of this graph, operands before users."""
+        from .picture import live
+        return live(self)
+
+    def __str__(self) -> str:
+        from .picture import listing
+        return listing(self)
+
+    def __repr__(self) -> str:
+        return f"Graph({self.number}, device={self.device!r})"
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz's language."""
+        from .picture import dot
+        return dot(self)
+
+    def _repr_svg_(self) -> str:
+        from .picture import svg
+        return svg(self)
+
+    def _repr_html_(self) -> str:
+        from .picture import html
+        return html(self)
+
+    def explain(self, z: Tensor, *more: Tensor) -> str:
+        """What becomes of `z`: terms, passes, kernels, code, buffers and bytes, as text."""
+        from .picture import explain
+        return explain((z, *more))
+
+
+def default_graph() -> Graph:
+    """The graph of `lazygrad.tensor` and `lazygrad.asarray`."""
+    global _default
+    if _default is None:
+        with _lock:
+            if _default is None:
+                _default = Graph()
+    return _default
+
+
+def _as_dtype(new: Tensor, old: Tensor) -> Tensor:
+    return new if new.dtype == old.dtype else handles._function("astype")(new, old.dtype)
+
+
+def update(h: Tensor, new: Tensor) -> None:
+    """Computes `new` into the leaf `h`."""
+    if new.term.graph is not None and new.term.graph != h.term.graph:
+        raise GraphError("set", f"{h.graph!r} with a tensor of {new.graph!r}", "the tensors belong to two graphs")
+    new = _as_dtype(new, h)
+    key = (h.term, new.term)
+    binding = UPDATES.get(key)
+    if binding is None:
+        binding = UPDATES[key] = plans.values((), [key])
+    binding.call()
+
+
+class Prepared:
+    """A function made by `Graph.compile`. It keeps the tensors it was made of alive."""
+
+    def __init__(self, graph: Graph, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Tensor]]) -> None:
+        self.graph, self.inputs, self.outputs, self.pairs = graph, inputs, outputs, pairs
+        self.binding = plans.values([h.term for h in outputs], [(old.term, new.term) for old, new in pairs])
+        self.single = len(outputs) == 1
+        self.scalars = [not h.ndim for h in outputs]
+
+    def __call__(self, *args: Any) -> Any:
+        """Sets the inputs and runs."""
+        if len(args) != len(self.inputs):
+            raise DataError("compile", f"{len(args)} arguments", f"{len(self.inputs)} inputs were declared")
+        for h, v in zip(self.inputs, args, strict=True):
+            store(h, v._array() if isinstance(v, Tensor) else v)
+        touch()
+        found = self.binding.call()
+        if self.pairs:
+            touch()
+        out = [a.item() if scalar else a.copy() for a, scalar in zip(found, self.scalars, strict=True)]
+        return out[0] if self.single else tuple(out)
+
+
+def tensor(obj: Any, dtype: Any = None, device: Any = None, name: str | None = None, requires_grad: bool = True) -> Tensor:
+    """A leaf of the default graph; see `Graph.tensor`.
+
+    >>> tensor([1.0, 2.0])
+    Tensor([1., 2.], dtype=float32, device=cpu)
+    """
+    h = default_graph().tensor(obj, dtype, device, name, requires_grad)
+    h.code, h.lasti = user_frame(sys._getframe(1))
+    return h
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+    """`obj` as a tensor: itself if it is one (cast if another dtype is asked for), else a leaf of the default graph.
+
+    Raises ValueError for `copy=False` on anything but a tensor: values are always copied in.
+    """
+    check_device(device)
+    if isinstance(obj, Tensor):
+        same = dtype is None or handles.dtype_of(dtype) == obj.dtype
+        if copy:
+            return obj.graph.tensor(obj, dtype)
+        return obj if same else handles._function("astype")(obj, handles.dtype_of(dtype))
+    if copy is False:
+        raise DataError("asarray", type(obj).__name__, "values from outside are always copied", "leave copy out")
+    h = default_graph().tensor(obj, dtype)
+    h.code, h.lasti = user_frame(sys._getframe(1))
+    return h
+
+
+def _sweep() -> None:
+    """Bound plans go with the Terms; nothing else is kept here."""
+    UPDATES.clear()
+
+
+SWEEPS.append(_sweep)
+
+__all__ = ["GRAPHS", "Callable", "Graph", "Prepared", "asarray", "default_graph", "tensor", "update"]

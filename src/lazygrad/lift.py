@@ -1,0 +1,399 @@
+"""From rules to functions: a Term -> Term rule becomes a function on handles, by a memo of raw calls.
+
+On a hit (the call was seen before on these Terms) a function is one dictionary look-up and one small object, however many
+primitives it is made of; promotion, broadcasting and checks run on a miss only. Nothing is ever computed here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .errors import GraphError, LazygradError
+from .ir.term import MEMOS, SWEEPS, Term
+from .prims.base import REGISTRY
+from .tensor import BARRED, PACKAGE, DeepTensor, Tensor, adopt, barred, graph_of, user_frame
+
+Operand = Term | bool | int | float | complex       # a parameter that takes a tensor or a weakly typed Python number
+Terms = tuple[Operand, ...]                         # a parameter that takes a list or tuple of them
+
+FUNCTIONS: dict[str, Callable] = {}                 # every lifted function by name
+DISTINCT = 8                # different numbers one call may bake into Terms; later ones become leaves (runtime values)
+SITES: dict[tuple, int] = {}
+SWEEPS.append(SITES.clear)
+
+NUMBERS = (bool, int, float, complex)
+_MISSING = object()
+
+
+# ---- static parameters ----------------------------------------------------------------------------------------------
+
+def normal(v: Any) -> Any:
+    """A static argument as the rule gets it: lists as tuples, NumPy integers as Python's.
+
+    >>> normal([1, [np.int64(2), 3]])
+    (1, (2, 3))
+    """
+    if isinstance(v, (list, tuple)):
+        items = [normal(i) for i in v]
+        return type(v)(*items) if hasattr(v, "_fields") else tuple(items)
+    if isinstance(v, np.bool_):
+        return bool(v)
+    if isinstance(v, np.integer):
+        return int(v)
+    if isinstance(v, slice):
+        return slice(normal(v.start), normal(v.stop), normal(v.step))
+    return v
+
+
+def frozen(v: Any) -> Any:
+    """A hashable key of a static argument that keeps 1, 1.0, True and -0.0 apart.
+
+    >>> frozen((1, 2)) == frozen((True, 2)), frozen([1]) == frozen((1,)), frozen(0.0) == frozen(-0.0)
+    (False, True, False)
+    """
+    kind = v.__class__
+    if kind is int or kind is str or v is None:
+        return v
+    if kind is tuple or kind is list:
+        return tuple([frozen(i) for i in v])
+    if kind is bool:
+        return (bool, v)
+    if kind is float or kind is complex:
+        if v != v:
+            raise TypeError("NaN is no key")
+        return (kind, repr(v))
+    if kind is slice:
+        return (slice, frozen(v.start), frozen(v.stop), frozen(v.step))
+    if isinstance(v, np.integer):
+        return int(v)
+    if isinstance(v, np.generic):
+        return (kind, v.tobytes())
+    hash(v)
+    return v
+
+
+# ---- the slow way ---------------------------------------------------------------------------------------------------
+
+class Lifted:
+    """One rule with its parameters and memos. `memo` serves the fast way; `flat` keeps what must not take it."""
+
+    def __init__(self, rule: Callable, name: str) -> None:
+        self.rule, self.name = rule, name
+        self.signature = inspect.signature(rule)
+        self.kinds: dict[str, str] = {}
+        for p in self.signature.parameters.values():
+            text = p.annotation if isinstance(p.annotation, str) else \
+                "Operand" if p.annotation == Operand else "Terms" if p.annotation == Terms else getattr(p.annotation, "__name__", "")
+            words = set(re.findall(r"\w+", text))
+            self.kinds[p.name] = "terms" if "Terms" in words else "operand" if "Operand" in words else "term" if "Term" in words else "static"
+        self.memo: dict[Any, Term] = {}
+        self.memo_numbers: dict[Any, Term] = {}
+        self.memo_reflected: dict[Any, Term] = {}
+        self.flat: dict[Any, Any] = {}
+        MEMOS.extend((self.memo, self.memo_numbers, self.memo_reflected, self.flat))
+
+    def __call__(self, args: tuple, kwargs: dict, code: Any, at: int, remember: tuple[dict, Any] | None = None) -> Any:
+        """Converts the operands, looks the call up by Terms, runs the rule if it is new, and makes the handles."""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        first = next(_tensors(given, self.kinds), None)
+        graph = graph_of(first)
+        held: list[Tensor] = []
+        values: dict[str, Any] = {}
+        key: list[Any] = []
+        numbers: list[tuple[str, int | None]] = []
+        stopping = bool(BARRED) and barred()
+        plain = True
+
+        def operand(v: Any, name: str, i: int | None, weak: bool) -> Any:
+            nonlocal plain
+            if v is None:
+                key.append(None)
+                return None
+            if not isinstance(v, Tensor):
+                if weak and v.__class__ not in NUMBERS and isinstance(v, NUMBERS) and not isinstance(v, np.generic):
+                    v = v.__int__() if isinstance(v, int) else complex(v) if isinstance(v, complex) else float(v)
+                if weak and v.__class__ in NUMBERS:
+                    if v != v:
+                        plain = False
+                    key.append((v.__class__, repr(v)))
+                    numbers.append((name, i))
+                    return v
+                v = adopt(v, graph, self.name)
+            held.append(v)
+            t = v.term
+            if stopping and t.needs_grad:
+                t = REGISTRY["stop_gradient"](t)
+            key.append(t)
+            return t
+
+        for p in self.signature.parameters.values():
+            v, kind = given[p.name], self.kinds[p.name]
+            if kind == "static":
+                v = values[p.name] = normal(v)
+                try:
+                    key.append(frozen(v))
+                except TypeError:
+                    plain = False
+            elif kind == "terms" or p.kind is p.VAR_POSITIONAL:
+                if isinstance(v, Tensor) or not isinstance(v, Iterable) or isinstance(v, (str, np.ndarray)):
+                    raise _type_error(self.name, v, "a list or tuple of tensors is expected")
+                items = tuple([operand(u, p.name, i, kind != "term") for i, u in enumerate(v)])
+                key.append(len(items))
+                values[p.name] = items
+            else:
+                values[p.name] = operand(v, p.name, None, kind == "operand")
+
+        numbers_are_leaves = False
+        found = _MISSING
+        if plain:
+            try:
+                found = self.flat.get(tuple(key), _MISSING)
+            except TypeError:
+                plain = False
+        if found is _MISSING:
+            if numbers and held and any(isinstance(_at(values, n), (int, float, complex)) and not isinstance(_at(values, n), bool) for n in numbers):
+                site = (id(self), *[k for k in key if isinstance(k, Term)], *[n for n, _ in numbers])
+                met = SITES[site] = SITES.get(site, 0) + 1
+                numbers_are_leaves = met > DISTINCT
+            if numbers_are_leaves:
+                plain, remember = False, None
+                partner = held[0].term.aval.dtype
+                for n in numbers:
+                    v = _at(values, n)
+                    dtype = dtypes.weak(v, partner)
+                    try:
+                        data = np.asarray(v).astype(dtype)
+                    except OverflowError:
+                        continue
+                    h = adopt(data, graph, self.name)
+                    held.append(h)
+                    _put(values, n, h.term)
+            for h in held:
+                if h.term.graph is not None and held[0].term.graph is not None and h.term.graph != held[0].term.graph:
+                    base = next(k for k in held if k.term.graph is not None)
+                    raise _noted(GraphError(self.name, f"{graph_of(base)!r} with {graph_of(h)!r}", "the operands belong to two graphs",
+                                            "make one in the other's graph: graph.tensor(x)"), code, at)
+            call = inspect.BoundArguments(self.signature, values)
+            try:
+                found = self.rule(*call.args, **call.kwargs)
+            except Exception as error:
+                raise _noted(error, code, at)      # the user's line, not ours
+            if found.__class__ is list:
+                found = tuple(found)
+            if plain:
+                self.flat[tuple(key)] = found
+        if found.__class__ is tuple:
+            return tuple([self.handle(t, held, code, at) for t in found])
+        if remember is not None and plain and not stopping and found.depth > max([h.term.depth for h in held], default=-1):
+            remember[0][remember[1]] = found
+        return self.handle(found, held, code, at)
+
+    def handle(self, t: Term, held: list[Tensor], code: Any, at: int) -> Tensor:
+        # a result no deeper than its operands (x.reshape of its own shape) would let handles chain without a deep one
+        h = t.handle() if t.depth > max([k.term.depth for k in held], default=-1) else DeepTensor()
+        h.term, h.code, h.lasti = t, code, at
+        h.a = held[0] if held else None
+        h.b = None if len(held) < 2 else held[1] if len(held) == 2 else tuple(held[1:])
+        return h
+
+
+def _at(values: dict, place: tuple[str, int | None]) -> Any:
+    name, i = place
+    return values[name] if i is None else values[name][i]
+
+
+def _put(values: dict, place: tuple[str, int | None], v: Any) -> None:
+    name, i = place
+    values[name] = v if i is None else (*values[name][:i], v, *values[name][i + 1:])
+
+
+def _tensors(given: dict[str, Any], kinds: dict[str, str]):
+    for name, v in given.items():
+        if kinds[name] == "static":
+            continue
+        for u in v if isinstance(v, (tuple, list)) else (v,):
+            if isinstance(u, Tensor) and u.term.graph is not None:
+                yield u
+
+
+def _type_error(name: str, v: Any, wrong: str) -> LazygradError:
+    from .errors import DataError
+    return DataError(name, type(v).__name__, wrong)
+
+
+def _noted(error: Exception, code: Any, at: int) -> Exception:
+    """The error with the user's line as a note (once)."""
+    from .tensor import source_line
+    if not any(note.startswith("  at ") for note in getattr(error, "__notes__", ())):
+        error.add_note(f"  at {source_line(code, at)}")
+    return error
+
+
+# ---- the fast way ---------------------------------------------------------------------------------------------------
+
+HANDLE = """
+    h = t.handle(); h.term = t; h.a = {a}; h.b = {b}; f = frame(1); c = f.f_code
+    if PACKAGE[c.co_filename]: h.code, h.lasti = user_frame(f)
+    else: h.code = c; h.lasti = f.f_lasti
+    return h
+"""
+
+UNARY = """
+def {name}{signature}:
+    if BARRED or {unusual}: return slow({x}, {arguments})
+    try: t = memo[{x}.term]
+    except (KeyError, AttributeError): return slow_plain({x})
+""" + HANDLE.format(a="{x}", b="None") + """
+def slow_plain(x):
+    code, at = user_frame(frame(2))
+    return lifted((x,), {{}}, code, at, (memo, x.term) if isinstance(x, Tensor) else None)
+def slow(*args, **kwargs):
+    f = frame(2); c = f.f_code
+    if not BARRED and args[0].__class__ in HANDLES:
+        x = args[0]
+        try: t = statics[x.term, len(args), *map(frozen, args[1:]), *[(k, frozen(v)) for k, v in kwargs.items()]]
+        except (KeyError, TypeError): t = None
+        if t is not None:
+            h = t.handle(); h.term = t; h.a = x; h.b = None; h.code, h.lasti = user_frame(f)
+            return h
+        code, at = user_frame(f)
+        try: key = (statics, (x.term, len(args), *map(frozen, args[1:]), *[(k, frozen(v)) for k, v in kwargs.items()]))
+        except TypeError: key = None
+        return lifted(args, kwargs, code, at, key)
+    code, at = user_frame(f)
+    return lifted(args, kwargs, code, at)
+"""
+
+BINARY = """
+def {name}({x}, {y}{marker}):
+    if BARRED: return slow({x}, {y})
+    try:
+        if isinstance({y}, Tensor): t = memo[{x}.term, {y}.term]; k = {y}
+        else: t = numbers[{x}.term, {y} or repr({y}), {y}.__class__]; k = None
+    except (KeyError, TypeError, ValueError, AttributeError): return slow({x}, {y})
+""" + HANDLE.format(a="{x}", b="k") + """
+def slow(x, y):
+    code, at = user_frame(frame(2))
+    if x.__class__ not in HANDLES: remember = None
+    elif y.__class__ in HANDLES: remember = memo, (x.term, y.term)
+    elif y.__class__ in NUMBERS: remember = numbers, (x.term, y or repr(y), y.__class__)
+    else: remember = None
+    return lifted((x, y), {{}}, code, at, remember)
+"""
+
+OPERATOR = """
+def __{name}__(x, y):
+    if BARRED: return slow(x, y)
+    try:
+        if isinstance(y, Tensor): t = memo[x.term, y.term]; k = y
+        else: t = numbers[x.term, y or repr(y), y.__class__]; k = None
+    except (KeyError, TypeError, ValueError): return slow(x, y)
+""" + HANDLE.format(a="x", b="k") + """
+def __r{name}__(x, y):
+    if BARRED: return reflected_slow(x, y)
+    try: t = reflected[x.term, y or repr(y), y.__class__]
+    except (KeyError, TypeError, ValueError): return reflected_slow(x, y)
+""" + HANDLE.format(a="x", b="None") + """
+def slow(x, y):
+    if not acceptable(y): return NotImplemented
+    code, at = user_frame(frame(2))
+    if y.__class__ in HANDLES: remember = memo, (x.term, y.term)
+    elif y.__class__ in NUMBERS: remember = numbers, (x.term, y or repr(y), y.__class__)
+    else: remember = None
+    return lifted((x, y), {{}}, code, at, remember)
+def reflected_slow(x, y):
+    if not acceptable(y): return NotImplemented
+    code, at = user_frame(frame(2))
+    remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in NUMBERS else None
+    return lifted((y, x), {{}}, code, at, remember)
+"""
+
+GENERAL = """
+def {name}(*args, **kwargs):
+    code, at = user_frame(frame(1))
+    return lifted(args, kwargs, code, at)
+"""
+
+HANDLES = frozenset((Tensor, DeepTensor))
+REFLECTED = frozenset(("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift", "divmod"))
+
+
+def acceptable(y: Any) -> bool:
+    """Whether an operator takes `y` as its other operand; Python asks y's own class otherwise."""
+    return isinstance(y, (*NUMBERS, Tensor, np.ndarray, np.generic, list, tuple)) or hasattr(y, "__array__") or hasattr(y, "__dlpack__")
+
+
+def operation(method: str | Iterable[str] = (), operator: str | None = None, name: str | None = None) -> Callable[[Callable], Callable]:
+    """A decorator: the rule becomes a function on tensors, a method under each name of `method`, and an operator.
+
+    Parameters annotated `Term` arrive as Terms, `Operand` as Terms or plain Python numbers, `Terms` as a tuple of those; all
+    others are static. `operator="add"` attaches `__add__` and `__radd__`. The rule returns a Term or a tuple of Terms.
+    """
+    methods = (method,) if isinstance(method, str) else tuple(method)
+
+    def lift(rule: Callable) -> Callable:
+        public = name or rule.__name__
+        lifted = Lifted(rule, public)
+        scope: dict[str, Any] = dict(
+            lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, statics=lifted.memo_numbers,
+            frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS,
+            frozen=frozen, acceptable=acceptable)
+        parameters = list(lifted.signature.parameters.values())
+        operands = [p for p in parameters if lifted.kinds[p.name] in ("term", "operand")]
+        positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in operands)
+        varied = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) or "terms" in lifted.kinds.values()
+        if len(operands) == 2 == len(parameters) and positional and not varied:
+            marker = ", /" if operands[1].kind is inspect.Parameter.POSITIONAL_ONLY else ""
+            source = BINARY.format(name=public, x=operands[0].name, y=operands[1].name, marker=marker)
+        elif len(operands) == 1 and parameters[0] is operands[0] and positional and not varied:
+            source = UNARY.format(name=public, x=operands[0].name, **_texts(parameters, scope))
+        else:
+            source = GENERAL.format(name=public)
+        exec(compile(source, f"{PACKAGE.root}<lift {public}>", "exec"), scope)
+        function = functools.update_wrapper(scope[public], rule)
+        FUNCTIONS[public] = function
+        function.rule = rule
+        for m in methods:
+            setattr(Tensor, m, function)
+        if operator is not None:
+            scope = dict(scope)
+            exec(compile(OPERATOR.format(name=operator), f"{PACKAGE.root}<lift __{operator}__>", "exec"), scope)
+            setattr(Tensor, f"__{operator}__", scope[f"__{operator}__"])
+            if operator in REFLECTED:
+                setattr(Tensor, f"__r{operator}__", scope[f"__r{operator}__"])
+        return function
+
+    return lift
+
+
+def _texts(parameters: list[inspect.Parameter], scope: dict[str, Any]) -> dict[str, str]:
+    """The parts of UNARY: its signature, the test for a static that is not its default, the arguments passed on."""
+    words, unusual, arguments, star = [parameters[0].name], [], [], False
+    if parameters[0].kind is inspect.Parameter.POSITIONAL_ONLY and (len(parameters) == 1 or parameters[1].kind is not parameters[0].kind):
+        words.append("/")
+    for i, p in enumerate(parameters[1:], 1):
+        if p.kind is p.KEYWORD_ONLY and not star:
+            star = True
+            words.append("*")
+        if p.default is p.empty:
+            words.append(p.name)
+            unusual.append("True")
+        else:
+            scope[f"default_{p.name}"] = p.default
+            words.append(f"{p.name}=default_{p.name}")
+            unusual.append(f"{p.name} is not default_{p.name}")
+        arguments.append(f"{p.name}={p.name}" if star else p.name)
+        following = parameters[i + 1].kind if i + 1 < len(parameters) else None
+        if p.kind is p.POSITIONAL_ONLY and following is not p.kind:
+            words.append("/")
+    return {"signature": f"({', '.join(words)})", "unusual": " or ".join(unusual) or "False", "arguments": ", ".join(arguments)}

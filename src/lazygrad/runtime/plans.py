@@ -1,0 +1,310 @@
+"""Plans: a request (roots, updates, gradients) found by its structure, interpreted first, native when it comes back.
+
+Two requests of one structure share a Plan, whatever slots their leaves have; a `Binding` joins a Plan to slots. Nothing here
+holds a leaf or a handle; bindings own the small arrays of their results.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import errors
+from ..ir.aval import Aval
+from ..ir.term import SWEEPS, Term, toposort
+from ..prims import leaf as leaves
+from ..prims.base import REGISTRY
+from . import gradients, tiers
+from .memory import allocate
+from .slots import BUFFERS, GRADIENTS, grads, pointers, states
+
+INTERPRETED = 2                    # runs of a small plan before it is compiled
+LARGE = 100_000                    # elements touched from which a plan is compiled at once
+MAX_PLANS, MAX_NODES = 4096, 1 << 21
+MAX_RESULTS = 256 << 20            # bytes that the results of all bindings may hold
+
+PLANS: dict[tuple, Plan] = {}
+_nodes = 0
+_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
+    """The structure below `roots`, leaves numbered by first use, and the leaves in that order."""
+    key: list = []
+    sources: list[Term] = []
+    number: dict[Term, int] = {}
+    for i, t in enumerate(toposort(roots)):
+        number[t] = i
+        if t.op is leaves.source:
+            key.append((t.aval, t.needs_grad))
+            sources.append(t)
+        else:
+            key.append((t.op, tuple([number[a] for a in t.args]), t.params, t.aval))
+    key.append(tuple([number[r] for r in roots]))
+    return tuple(key), sources
+
+
+class Variant:
+    """Roots over sources, with one interpreter and one executable."""
+
+    __slots__ = ("executable", "interpreter", "into", "roots", "size", "sources")
+
+    def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> None:
+        self.roots, self.sources, self.into = tuple(roots), tuple(sources), into
+        self.executable: Any = None
+        self.interpreter: Callable | None = None
+        self.size = sum(t.aval.size for t in toposort(self.roots))
+
+    def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """The roots' values, by NumPy; they may share memory with the inputs."""
+        if self.interpreter is None:
+            self.interpreter = tiers.interpreter(self.roots, self.sources)
+        return self.interpreter(arrays)
+
+    def compile(self) -> Any:
+        """The executable, built once."""
+        if self.executable is None:
+            with _lock:
+                if self.executable is None:
+                    self.executable = tiers.build(self.roots, self.sources, self.into)
+        return self.executable
+
+
+class Plan:
+    """What bindings of one structure share. `wants[k]`: the source whose gradient is gradient output k.
+
+    `write` computes (gradients..., kept outputs...); `more` has the present gradients as further inputs and computes
+    (kept outputs..., gradients + new ones), the latter in place: one array of arguments serves both.
+    """
+
+    __slots__ = ("avals", "more", "runs", "wants", "write")
+
+    def __init__(self, write: Variant, wants: tuple[int, ...] = ()) -> None:
+        self.write, self.wants = write, wants
+        self.more: Variant | None = None
+        self.runs = 0
+        self.avals = [r.aval for r in write.roots]
+
+    def due(self) -> bool:
+        """Counts a run; whether this one should be native."""
+        self.runs += 1
+        return (self.runs > INTERPRETED or self.write.size >= LARGE) and tiers.native()
+
+    def accumulating(self) -> Variant:
+        """The variant that adds to gradients which are there."""
+        if self.more is None:
+            g = len(self.wants)
+            w = self.write
+            present = [leaves.leaf(-2 - k, w.roots[k].graph or 0, w.roots[k].aval, False) for k in range(g)]
+            add = REGISTRY["add"]
+            roots = [*w.roots[g:], *(add(p, r) for p, r in zip(present, w.roots[:g], strict=True))]
+            n = len(w.sources)
+            into = (*[None] * (len(roots) - g), *range(n, n + g))
+            self.more = Variant(roots, [*w.sources, *present], into)
+        return self.more
+
+
+def _find(key: tuple, nodes: int, make: Callable[[], Plan]) -> Plan:
+    global _nodes
+    found = PLANS.get(key)
+    if found is not None:
+        return found
+    with _lock:
+        found = PLANS.get(key)
+        if found is None:
+            if len(PLANS) >= MAX_PLANS or _nodes > MAX_NODES:
+                PLANS.clear()
+                _nodes = 0
+            found = PLANS[key] = make()
+            _nodes += nodes
+    return found
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+_results: dict[int, Binding] = {}
+_result_bytes = 0
+
+
+def _account(binding: Binding, nbytes: int) -> None:
+    global _result_bytes
+    with _lock:
+        if _result_bytes + nbytes > MAX_RESULTS:
+            for other in list(_results.values()):
+                other.release()
+            _results.clear()
+            _result_bytes = 0
+        _results[id(binding)] = binding
+        _result_bytes += nbytes
+
+
+# ---- bindings -------------------------------------------------------------------------------------------------------
+
+class Binding:
+    """A Plan at certain slots. `run()` computes and returns the result: an array, or a tuple of them.
+
+    Outputs in order: gradients of the leaves `wants`, kept results, then updates written into the leaves `targets`.
+    `install` is told the fastest callable whenever there is a better one.
+    """
+
+    __slots__ = ("__weakref__", "args", "call", "gavals", "gslots", "install", "kept", "native", "plan", "record", "result", "single", "slots",
+                 "targets")
+
+    def __init__(self, plan: Plan, slots: list[int], targets: Sequence[int] = (), single: bool = True,
+                 install: Callable[[Callable], None] | None = None) -> None:
+        self.plan, self.slots, self.targets = plan, slots, list(targets)
+        self.gslots = [slots[i] for i in plan.wants]
+        g = len(self.gslots)
+        self.gavals = plan.avals[:g]
+        self.kept: list[np.ndarray] | None = None
+        self.single = single                 # whether the result is one array, not a tuple
+        self.result: Any = None
+        self.install = install
+        self.native: Any = None
+        self.call: Callable = self.run
+
+    # -- results: arrays of this binding, written again by each run
+
+    def outputs(self) -> list[np.ndarray]:
+        """The arrays of the kept results."""
+        if self.kept is None:
+            g, m = len(self.gslots), len(self.plan.avals) - len(self.targets)
+            made = [allocate(av) for av in self.plan.avals[g:m]]
+            self.kept = [a for a, _ in made]
+            self.result = self.kept[0] if self.single else tuple(self.kept)
+            _account(self, sum(a.nbytes for a in self.kept))
+            if self.native is not None:
+                self.native.place([at for _, at in made], self.result)
+        return self.kept
+
+    def release(self) -> None:
+        """Drops the result arrays (handles that show them keep theirs); the next run makes others."""
+        if self.kept is not None:
+            self.kept = self.result = None
+            if self.native is not None:
+                self.native.place(None, None)
+
+    # -- running
+
+    def run(self) -> Any:
+        """Interprets, or hands over to native code when the plan is worth it."""
+        if self.plan.due():
+            self.go_native()
+            return self.call()
+        outs = self.plan.write.interpret([BUFFERS[s] for s in self.slots])
+        g, m = len(self.gslots), len(outs) - len(self.targets)
+        if g:
+            gradients.accumulate(self.gslots, self.gavals, outs[:g])
+        # an update may be a view of another leaf that is also updated: read all before any is written
+        fresh = [np.array(out) if len(self.targets) > 1 else out for out in outs[m:]]
+        for slot, out in zip(self.targets, fresh, strict=True):
+            np.copyto(BUFFERS[slot], out)
+        return outs[g] if self.single else tuple(outs[g:m])
+
+    def go_native(self) -> None:
+        self.native = tiers.Native(self)
+        self.outputs()
+        if self.native.stale:
+            self.native.place_now(self.kept, self.result)
+        self.call = self.native.callable()
+        if self.install is not None:
+            self.install(self.call)
+
+
+def _forward_plan(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]]) -> tuple[Plan, list[int]]:
+    news = [new for _, new in updates]
+    key, sources = canonical([*roots, *news])
+    index = {s: i for i, s in enumerate(sources)}
+    into = (*[None] * len(roots), *[index.get(old) for old, _ in updates])
+
+    def make() -> Plan:
+        return Plan(Variant([*roots, *news], sources, into))
+
+    plan = _find(("run", into, key), len(key), make)
+    return plan, [s.params[0] for s in sources]
+
+
+def _nothing() -> None:
+    return None
+
+
+def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), single: bool = False) -> Binding:
+    """A binding that computes `roots` and writes each update's new value into its leaf."""
+    plan, slots = _forward_plan(roots, updates)
+    return Binding(plan, slots, [old.params[0] for old, _ in updates], single)
+
+
+def forward(root: Term) -> Callable[[], np.ndarray]:
+    """Binds `root.forward`: called without arguments, it computes the root's value."""
+    if root.op is leaves.source:                   # its value is its buffer
+        root.forward = _nothing
+        return _nothing
+    plan, slots = _forward_plan([root], ())
+
+    def install(call: Callable) -> None:
+        root.forward = call
+
+    binding = Binding(plan, slots, install=install)
+    root.forward = binding.call
+    return binding.call
+
+
+WITH_COTANGENT: dict[tuple[Term, Term], Callable] = {}       # (root, leaf of the cotangent) -> bound callable
+
+
+def backward(root: Term, ct: Term | None = None) -> Callable[[], np.ndarray]:
+    """Binds `root.backward`: computes the value and adds the gradients of all leaves that want one."""
+    key, sources = canonical([root] if ct is None else [root, ct])
+
+    def make() -> Plan:
+        wanting = [i for i, s in enumerate(sources) if s.needs_grad]
+        found = derivative(root, ct, [sources[i] for i in wanting])
+        pairs = [(i, g) for i, g in zip(wanting, found, strict=True) if g is not None]
+        outs = [*[g for _, g in pairs], root]
+        return Plan(Variant(outs, sources, (None,) * len(outs)), tuple([i for i, _ in pairs]))
+
+    plan = _find(("backward", ct is not None, key), len(key), make)
+
+    def install(call: Callable) -> None:
+        if ct is None:
+            root.backward = call
+        else:
+            WITH_COTANGENT[root, ct] = call
+
+    binding = Binding(plan, [s.params[0] for s in sources], install=install)
+    install(binding.call)
+    return binding.call
+
+
+def derivative(root: Term, ct: Term | None, wrt: Sequence[Term]) -> list[Term | None]:
+    """∂root/∂wrt applied to `ct` (ones where None), as Terms; None where no derivative flows."""
+    from ..ad import vjp
+    return vjp([root], [leaves.like(root, 1) if ct is None else ct], list(wrt))
+
+
+def _sweep() -> None:
+    global _nodes
+    WITH_COTANGENT.clear()
+    tiers.retire()
+    if len(PLANS) > MAX_PLANS or _nodes > MAX_NODES:
+        PLANS.clear()
+        _nodes = 0
+
+
+SWEEPS.append(_sweep)
+
+__all__ = ["GRADIENTS", "PLANS", "Aval", "Binding", "Plan", "backward", "canonical", "derivative", "errors", "forward", "grads",
+           "pointers", "states", "values"]

@@ -1,0 +1,577 @@
+"""Tensor: a small mutable handle on an immutable Term. It holds its operands (which keep leaves alive), the user's position
+in the source, and the value once it was computed. Operators and methods are attached by `lift.operation`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .errors import DataError, DeviceError, DTypeError, GradientError, GraphError, ShapeError
+from .ir.term import Term, register_handles, release
+from .prims import leaf as leaves
+from .runtime import gradients, plans, slots
+from .runtime.slots import BUFFERS, Leaf
+
+STAMP = 0                                  # moves whenever the data of any leaf changes
+LAST: dict[int | None, Any] = {}           # graph number -> the root of its last backward, or (root, cotangent)
+
+
+def touch() -> None:
+    """Marks every computed value as possibly stale."""
+    global STAMP
+    STAMP = slots.tick()
+
+
+# ---- where the user is ----------------------------------------------------------------------------------------------
+
+class _Files(dict):
+    """Source file -> whether it belongs to this package."""
+
+    root = __file__.rpartition("tensor")[0]
+
+    def __missing__(self, name: str) -> bool:
+        inside = name.startswith(self.root)
+        self[name] = inside
+        return inside
+
+
+PACKAGE = _Files()
+
+
+def user_frame(frame: Any) -> tuple[Any, int]:
+    """Code and instruction of the nearest frame outside the package."""
+    while frame.f_back is not None and PACKAGE[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def source_line(code: Any, at: int) -> str:
+    """`file:line: source text` of a position."""
+    number = next((n for a, b, n in code.co_lines() if a <= at < b and n is not None), code.co_firstlineno)
+    text = linecache.getline(code.co_filename, number).strip()
+    return f"{code.co_filename}:{number}" + (f": {text}" if text else "")
+
+
+# ---- gradients switched off -----------------------------------------------------------------------------------------
+
+BARRED: list[int] = []                     # one entry per `no_grad` block that is open in any thread
+_own = threading.local()
+
+
+def barred() -> bool:
+    """Whether this thread is inside `no_grad`."""
+    return getattr(_own, "depth", 0) > 0
+
+
+class no_grad:
+    """Within it (a `with` block or a decorated function) results do not record how they depend on anything.
+
+    >>> import lazygrad as lg
+    >>> x = lg.tensor(2.0)
+    >>> with no_grad():
+    ...     y = x * x
+    >>> y.requires_grad, (x * x).requires_grad
+    (False, True)
+    """
+
+    def __enter__(self) -> None:
+        _own.depth = getattr(_own, "depth", 0) + 1
+        BARRED.append(0)
+
+    def __exit__(self, *exc: object) -> None:
+        _own.depth -= 1
+        BARRED.pop()
+
+    def __call__(self, function: Any) -> Any:
+        import functools
+
+        @functools.wraps(function)
+        def without(*args: Any, **kwargs: Any) -> Any:
+            with no_grad():
+                return function(*args, **kwargs)
+        return without
+
+
+# ---- data from outside ----------------------------------------------------------------------------------------------
+
+DEFAULTS = {np.dtype(float): dtypes.DEFAULT_FLOAT, np.dtype(complex): dtypes.DEFAULT_COMPLEX}
+
+
+def _typed(items: Any) -> bool:
+    """Whether a nested list holds anything that brings a dtype of its own (NumPy scalars, arrays, tensors)."""
+    stack = [items]
+    while stack:
+        for v in stack.pop():
+            if isinstance(v, (list, tuple)):
+                stack.append(v)
+            elif isinstance(v, np.generic) or hasattr(v, "dtype"):
+                return True
+    return False
+
+
+def dtype_of(dtype: Any, op: str = "tensor") -> np.dtype:
+    """The dtype named by anything NumPy takes for one; DTypeError if it is none of ours.
+
+    >>> dtype_of("float32"), dtype_of(bool)
+    (dtype('float32'), dtype('bool'))
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in dtypes.NAMES:
+        raise DTypeError(op, repr(dtype), "no such dtype here", "choose among " + ", ".join(dtypes.NAMES))
+    return dtypes.NAMES[found.name]
+
+
+def to_array(obj: Any, dtype: Any = None, op: str = "tensor") -> np.ndarray:
+    """`obj` as a NumPy array of one of our dtypes (it may be the caller's own array).
+
+    Python floats become float32, integers int64, complex numbers complex64; whatever has a dtype keeps it.
+    """
+    wanted = None if dtype is None else dtype_of(dtype, op)
+    if isinstance(obj, Tensor):
+        array, own = obj._array(), True
+    elif isinstance(obj, (np.ndarray, np.generic)):
+        array, own = np.asarray(obj), True
+    else:
+        try:
+            if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+                array, own = np.from_dlpack(obj), True
+            else:
+                array = np.asarray(obj)
+                own = hasattr(obj, "dtype") or (isinstance(obj, (list, tuple)) and _typed(obj))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(op, type(obj).__name__, str(error).split(". The detected")[0], "pass numbers of one rectangular shape") from error
+    if array.dtype.name not in dtypes.NAMES:
+        if array.dtype.kind in "OSUV":
+            raise DataError(op, type(obj).__name__, f"these are no numbers (NumPy sees dtype {array.dtype})", "pass numbers")
+        raise DTypeError(op, str(array.dtype), "no such dtype here", "choose among " + ", ".join(dtypes.NAMES))
+    if wanted is None:
+        wanted = dtypes.NAMES[array.dtype.name] if own else DEFAULTS.get(array.dtype, dtypes.NAMES[array.dtype.name])
+    if array.dtype == wanted and array.dtype.isnative:
+        return array
+    if array.dtype.kind == "c" and wanted.kind != "c":
+        raise DTypeError(op, f"{array.dtype} to {wanted}", "the imaginary part would be lost", "take the real part first")
+    with np.errstate(all="ignore"):
+        return array.astype(wanted)
+
+
+def graph_of(h: Tensor | None) -> Any:
+    """The Graph of a handle; the default graph of none."""
+    from .graph import GRAPHS, default_graph
+    if h is None or h.term.graph is None:
+        return default_graph()
+    return GRAPHS[h.term.graph]
+
+
+def adopt(obj: Any, graph: Any, op: str) -> Tensor:
+    """Data that stands beside a tensor: a leaf of its graph that wants no gradient."""
+    return graph.leaf(to_array(obj, None, op), False, sys._getframe(1))
+
+
+def wrap(term: Term, a: Any = None, b: Any = None) -> Tensor:
+    """A handle on `term` whose history goes through the handles `a` and `b` (a tuple where there are more)."""
+    h = term.handle()
+    h.term, h.a, h.b = term, a, b
+    h.code, h.lasti = user_frame(sys._getframe(1))
+    return h
+
+
+def check_device(device: Any) -> str:
+    """The device of that name; only the CPU exists."""
+    if device is None or device == "cpu":
+        return "cpu"
+    raise DeviceError("device", repr(device), "no such device", "the only device here is 'cpu'")
+
+
+# ---- the handle -----------------------------------------------------------------------------------------------------
+
+class Tensor:
+    """An array that is not computed yet, or is: an expression over the leaves of a graph.
+
+    Made by `graph.tensor`, `lazygrad.tensor` and by operations on tensors. Nothing runs before `forward`, `backward`, or a
+    look at a value.
+    """
+
+    __slots__ = ("__weakref__", "_name", "_value", "a", "b", "code", "lasti", "stamp", "term")
+    links = ("a", "b", "term")
+    __array_priority__ = 1000
+    __hash__ = object.__hash__
+    term: Term
+
+    # -- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.term.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.term.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.term.aval.ndim
+
+    @property
+    def size(self) -> int:
+        return self.term.aval.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.term.aval.nbytes
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def graph(self) -> Any:
+        return graph_of(self)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a derivative flows from here to a leaf that wants one."""
+        return self.term.needs_grad
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.a.__class__ is Leaf
+
+    @property
+    def name(self) -> str | None:
+        return getattr(self, "_name", None)
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = name
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        return _function("permute_dims")(self, tuple(range(self.ndim))[::-1])
+
+    @property
+    def mT(self) -> Tensor:
+        """The transpose of each matrix: the last two axes swapped."""
+        return _function("matrix_transpose")(self)
+
+    # -- running
+
+    def forward(self) -> Tensor:
+        """Computes the tensor and returns it."""
+        t, stamp = self.term, STAMP
+        self._value = (t.forward or plans.forward(t))()
+        self.stamp = stamp
+        return self
+
+    def backward(self, ct: Any = None, create_graph: bool = False) -> None:
+        """Adds the gradient of `(self * ct).sum()` to `.grad` of every leaf that wants one; computes the value as well.
+
+        `ct`: an array of this shape, ones if left out. With `create_graph` the gradients are expressions that can be
+        differentiated again. Raises GradientError where no derivative exists, ShapeError for a `ct` of another shape.
+        """
+        t = self.term
+        if ct is None and not create_graph:
+            call = t.backward
+            if call is None:
+                self._differentiable("backward")
+                call = plans.backward(t)
+            stamp = STAMP
+            self._value = call()
+            self.stamp = stamp
+            LAST[t.graph] = self
+            return
+        self._differentiable("backward")
+        cotangent = None if ct is None else self._cotangent(ct)
+        if create_graph:
+            from .gradient import accumulate_symbolic
+            accumulate_symbolic(self, cotangent)
+        else:
+            assert cotangent is not None
+            call = plans.WITH_COTANGENT.get((t, cotangent.term)) or plans.backward(t, cotangent.term)
+            stamp = STAMP
+            self._value = call()
+            self.stamp = stamp
+        LAST[t.graph] = self if cotangent is None else (self, cotangent)
+
+    def gradient(self, *xs: Tensor, ct: Any = None) -> tuple[Tensor, ...]:
+        """The gradients of `(self * ct).sum()` with respect to `xs` as expressions: nothing runs, and they can be
+        differentiated again. Zeros for an `x` that `self` does not depend on.
+
+        >>> import lazygrad as lg
+        >>> x = lg.tensor(3.0)
+        >>> (g,) = (x * x * x).gradient(x)
+        >>> g.item(), g.gradient(x)[0].item()
+        (27.0, 18.0)
+        """
+        from .gradient import symbolic
+        self._differentiable("gradient")
+        return symbolic(self, xs, None if ct is None else self._cotangent(ct))
+
+    def _differentiable(self, op: str) -> None:
+        if not self.term.needs_grad:
+            if self.dtype.kind not in "fc":
+                raise GradientError(op, repr_short(self), f"{self.dtype} values have no derivative", "differentiate a floating tensor")
+            raise GradientError(op, repr_short(self), "it depends on no tensor that requires a gradient",
+                                "make one with requires_grad=True, and outside of no_grad")
+
+    def _cotangent(self, ct: Any) -> Tensor:
+        if not isinstance(ct, Tensor):
+            array = to_array(ct, op="backward")
+            if array.shape != self.shape:
+                raise ShapeError("backward", f"a cotangent of shape {array.shape}", f"the tensor's shape is {self.shape}", "pass an array of that shape")
+            return self.graph.leaf(to_array(array, self.dtype, "backward"), False, sys._getframe(2))
+        if ct.shape != self.shape:
+            raise ShapeError("backward", f"a cotangent of shape {ct.shape}", f"the tensor's shape is {self.shape}", "pass an array of that shape")
+        return ct if ct.dtype == self.dtype else _function("astype")(ct, self.dtype)
+
+    def _array(self) -> np.ndarray:
+        """The present value without a copy: not to be kept, nor written."""
+        a = self.a
+        if a.__class__ is Leaf:
+            return BUFFERS[a.slot]
+        if getattr(self, "stamp", -1) != STAMP:
+            self.forward()
+        return self._value
+
+    @property
+    def value(self) -> np.ndarray:
+        """The value as a NumPy array of its own (a copy); computed if it is not known."""
+        return self._array().copy()
+
+    # -- gradients
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient after `backward`, None before.
+
+        Of a leaf it accumulates over calls; once read it is a snapshot that never changes. Of any other tensor it is that of
+        the graph's last backward, computed when it is read, at the present values of the leaves.
+        """
+        a = self.a
+        if a.__class__ is not Leaf:
+            from .gradient import of_intermediate
+            return of_intermediate(self)
+        slot = a.slot
+        if not slots.states[slot]:
+            return None
+        view = slots.VIEWS[slot]
+        array = gradients.shown(slot)
+        if view is None and array is not None:
+            view = slots.VIEWS[slot] = a.graph.over(array, slots.grads[slot], sys._getframe(1))
+        return view
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        a = self.a
+        if a.__class__ is not Leaf:
+            raise GradientError("grad", repr_short(self), "only a leaf's gradient can be set")
+        if value is None:
+            gradients.forget(a.slot)
+            return
+        array = to_array(value, op="grad")
+        if array.shape != self.shape:
+            raise ShapeError("grad", f"shape {array.shape}", f"the tensor's shape is {self.shape}")
+        gradients.put(a.slot, self.term.aval, np.array(array))
+
+    def set(self, new: Any) -> Tensor:
+        """Gives a leaf new values, in place: an array, a number, or a tensor (computed into the leaf). Returns the leaf.
+
+        Raises ShapeError for another shape, DTypeError where the values do not fit the dtype, GraphError off leaves.
+        """
+        a = self.a
+        if a.__class__ is not Leaf:
+            raise GraphError("set", repr_short(self), "only leaves have values of their own", "set one of the tensors it was computed from")
+        if isinstance(new, Tensor):
+            self._check(new.shape, new.dtype)
+            if new.term is not self.term:
+                from .graph import update
+                update(self, new)
+        else:
+            store(self, new)
+        touch()
+        return self
+
+    def _check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if shape != self.shape:
+            raise ShapeError("set", f"values of shape {shape}", f"the leaf's shape is {self.shape}", "make a new tensor")
+        if not np.can_cast(dtype, self.dtype, "same_kind"):
+            raise DTypeError("set", f"values of dtype {dtype}", f"the leaf's dtype is {self.dtype}", f"cast them with astype({self.dtype.name!r})")
+
+    def detach(self) -> Tensor:
+        """The same values, through which no derivative flows."""
+        return _function("stop_gradient")(self)
+
+    def to(self, device: Any) -> Tensor:
+        """The tensor on another device."""
+        check_device(device)
+        return self
+
+    # -- as Python and NumPy see it
+
+    def item(self) -> bool | int | float | complex:
+        """The only element as a Python number; ShapeError where there are more."""
+        if self.size != 1:
+            raise ShapeError("item", repr_short(self), f"{self.size} elements are not one number", "index it first")
+        return self._array().item()
+
+    def tolist(self) -> Any:
+        return self._array().tolist()
+
+    def numpy(self) -> np.ndarray:
+        return self.value
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError("bool", repr_short(self), f"the truth of {self.size} elements is ambiguous", "use .any() or .all()")
+        return bool(self._array().item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self.ndim:
+            raise DTypeError("index", repr_short(self), "only integer scalars index")
+        return int(self._array())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise DataError("len", repr_short(self), "a scalar has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise DataError("iter", repr_short(self), "a scalar cannot be iterated over")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, v: Any) -> bool:
+        return bool(np.any(self._array() == (v._array() if isinstance(v, Tensor) else v)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("a tensor's values can only be copied: np.array(x)")
+        return np.array(self._array(), dtype)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.value.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        import lazygrad
+        return lazygrad
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from .interop import ufunc_call
+        return ufunc_call(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from .interop import function_call
+        return function_call(func, args, kwargs)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        new = _function("setitem")(copied(self), key, value)
+        self.__class__ = new.__class__
+        self.a, self.b, self.code, self.lasti = new.a, new.b, new.code, new.lasti
+        self.term = new.term
+        self.stamp = -1
+
+    def __reduce__(self) -> tuple:
+        return restored, (self.value, self.is_leaf and self.requires_grad, self.name)
+
+    def __copy__(self) -> Tensor:
+        return copied(self)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        h = self.graph.tensor(self.value, name=self.name, requires_grad=self.is_leaf and self.requires_grad)
+        memo[id(self)] = h
+        return h
+
+    def __str__(self) -> str:
+        return str(self._array())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._array(), separator=", ", prefix="Tensor(")
+        return f"Tensor({text}, dtype={self.dtype.name}, device={self.device})"
+
+
+class DeepTensor(Tensor):
+    """A handle that releases its history through a queue: every 64th level of a chain is one."""
+
+    __slots__ = ()
+    __del__ = release
+
+
+register_handles(Tensor, DeepTensor)
+
+
+def copied(h: Tensor) -> Tensor:
+    """Another handle on the same expression."""
+    new = object.__new__(h.__class__)
+    for field in ("term", "a", "b", "code", "lasti", "_name", "_value", "stamp"):
+        if hasattr(h, field):
+            setattr(new, field, getattr(h, field))
+    return new
+
+
+def restored(array: np.ndarray, requires_grad: bool, name: str | None) -> Tensor:
+    """A pickled tensor: a leaf of the default graph."""
+    from .graph import default_graph
+    return default_graph().tensor(array, name=name, requires_grad=requires_grad)
+
+
+def repr_short(h: Tensor) -> str:
+    """How errors name a tensor: name, dtype and shape, no values."""
+    return f"{h.name + ': ' if h.name else ''}{h.dtype.name}{list(h.shape)}"
+
+
+def store(h: Tensor, new: Any) -> None:
+    """Copies numbers into a leaf's buffer."""
+    buffer = BUFFERS[h.a.slot]
+    if isinstance(new, (bool, int, float, complex)) and not isinstance(new, np.generic):
+        if h.ndim:
+            h._check((), h.dtype)
+        if dtypes.weak(new, h.dtype) != h.dtype:
+            h._check((), dtypes.weak(new, h.dtype))
+        try:
+            buffer[()] = new
+        except OverflowError as error:
+            raise DTypeError("set", repr(new), f"it does not fit {h.dtype}") from error
+        return
+    array = to_array(new, op="set")
+    weak = not isinstance(new, (np.ndarray, np.generic)) and array.dtype.kind in "biu" and h.dtype.kind in "iufc"
+    h._check(array.shape, h.dtype if weak else array.dtype)
+    with np.errstate(all="ignore"):
+        np.copyto(buffer, array, casting="unsafe" if weak else "same_kind")
+
+
+def _function(name: str) -> Any:
+    from .lift import FUNCTIONS
+    found = FUNCTIONS.get(name)
+    if found is None:
+        import lazygrad
+        found = getattr(lazygrad, name)
+    return found
+
+
+__all__ = ["BARRED", "LAST", "PACKAGE", "DeepTensor", "Tensor", "adopt", "barred", "copied", "graph_of", "leaves", "no_grad", "store", "to_array",
+           "touch", "user_frame", "wrap"]
