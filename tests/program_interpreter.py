@@ -30,17 +30,17 @@ def run_program(program: Program, inputs: Sequence[np.ndarray]) -> tuple[list[np
             made[:size] = np.ravel(inputs[b.number])
         flat.append(made)
     arrays = [f[:b.aval.size].reshape(b.aval.shape) for f, b in zip(flat, program.buffers, strict=True)]
-    faults: list[int] = []
+    fault = 0
     for step in program.steps:
         if isinstance(step, Call):
-            faults += run_kernel(program.kernels[step.kernel], [flat[b] for b in step.buffers]) or []
+            fault = fault or run_kernel(program.kernels[step.kernel], [flat[b] for b in step.buffers])
         elif isinstance(step, Gemm):
             run_gemm(step, flat)
         elif isinstance(step, Host):
             with np.errstate(all="ignore"):
                 arrays[step.out][...] = step.prim.numpy(*[arrays[b] for b in step.inputs], **dict(step.params))
-    if faults:
-        op, message = program.faults[faults[0]]
+    if fault:
+        op, message = program.faults[fault - 1]
         raise IndexError(f"{op}: {message}")
     return [arrays[b].copy() for b in program.outputs], [arrays[b].copy() for b in program.inputs]
 

@@ -6,6 +6,7 @@ executor: `arrays(row, dtype)` gives NumPy arrays.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ DOMAINS: dict[str, Callable[[Rng, Shape], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Arg:
-    """One argument: `dtype` None is the dtype under test, `below` the bound of random indices (dtype int64)."""
+    """One argument: `dtype` None is the dtype under test; `below` n draws indices from -n to n - 1."""
 
     shape: Shape
     domain: str = "real"
@@ -77,7 +78,7 @@ def _array(rng: Rng, arg: Arg, dtype: np.dtype) -> np.ndarray:
     if dtype == dtypes.bool_:
         return rng.integers(0, 2, arg.shape).astype(bool)
     if arg.below is not None:
-        return rng.integers(0, arg.below, arg.shape).astype(dtype)
+        return rng.integers(-arg.below, arg.below, arg.shape).astype(dtype)
     values = DOMAINS[arg.domain](rng, arg.shape)
     if dtype.kind == "c":
         values = values + 1j * rng.uniform(0.2, 0.7, arg.shape)
@@ -96,6 +97,27 @@ def accepts(name: str, row: Row, dtype: np.dtype) -> bool:
     except DTypeError:
         return False
     return True
+
+
+# ---- special values --------------------------------------------------------------------------------------------------
+
+EDGES = (0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 2.5, -0.7, 1e-20, 1e20, 90.0, -90.0, math.inf, -math.inf, math.nan)
+INTEGER_EDGES = (0, 1, 2, 3, 7, 8, 64, 100, 127)
+
+
+def edges(arity: int, dtype: np.dtype) -> list[np.ndarray]:
+    """All combinations of special values, one array for each argument."""
+    if dtype == dtypes.bool_:
+        values: list[Any] = [False, True]
+    elif dtype.kind == "f":
+        info = np.finfo(dtype)
+        limits = [float(info.smallest_subnormal), -float(info.smallest_subnormal), float(info.tiny), float(info.max), float(info.min)]
+        values = [*EDGES, *limits]
+    else:
+        values = [*INTEGER_EDGES, *([-1, -2, -7, -128] if dtype.kind == "i" else []), np.iinfo(dtype).max, np.iinfo(dtype).min]
+    columns = zip(*itertools.product(values, repeat=arity), strict=True)
+    with np.errstate(all="ignore"):
+        return [np.array(c).astype(dtype) for c in columns]
 
 
 # ---- elementwise ----------------------------------------------------------------------------------------------------
@@ -176,3 +198,9 @@ ROWS["embed"] = [Row((Arg(t),), {"shape": s, "start": b, "step": k}) for s, b, k
     ((4, 5), (1, 4), (2, -2), (2, 3)), ((), (), (), ()))]
 ROWS["concatenate"] = [Row(tuple(Arg(s) for s in shapes), {"axis": a}) for shapes, a in (
     (((2,), (3,)), 0), (((2, 1), (2, 3), (2, 2)), 1), (((0, 2), (3, 2)), 0), (((4,),), 0))]
+
+# ---- indexing by data, contraction, linear algebra: a table of their own, made of the records above ----------------------
+
+from samples_structure import SAMPLES  # noqa: E402
+
+ROWS.update(SAMPLES)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.ir import scalar as S
-from lazygrad.ir.kernel import Accumulate, Check, Combine, Kernel, Loop, Stmt, Store
+from lazygrad.ir.kernel import Accumulate, Check, Kernel, Loop, Stmt, Store
 
 
 def identity(monoid: str, dtype: np.dtype) -> Any:

@@ -5,8 +5,6 @@ Expected values come from NumPy, SciPy's and mpmath's functions, or from the sca
 
 from __future__ import annotations
 
-import itertools
-
 import mpmath
 import numpy as np
 import pytest
@@ -61,24 +59,6 @@ def test_numpy_meaning_has_the_inferred_type(name):
 
 # ---- special values --------------------------------------------------------------------------------------------------
 
-TINY = float(np.finfo(np.float32).smallest_subnormal)
-EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, 2.5, -0.7, 1e-20, 1e20, 90.0, -90.0, TINY, -TINY, np.inf, -np.inf, np.nan]
-INTEGER_EDGES = [0, 1, 2, 3, 7, 8, 64, 100, 127]
-
-
-def edges(arity: int, dtype: np.dtype) -> list[np.ndarray]:
-    """All combinations of special values."""
-    if dtype == dtypes.bool_:
-        values: list = [False, True]
-    elif dtype.kind == "f":
-        values = EDGES
-    else:
-        values = INTEGER_EDGES + ([-1, -2, -7, -128] if dtype.kind == "i" else [])
-    columns = list(zip(*itertools.product(values, repeat=arity), strict=True))
-    with np.errstate(all="ignore"):
-        return [np.array(c).astype(dtype) for c in columns]
-
-
 def interpret(s: S.Scalar, env: dict[S.Scalar, np.ndarray]) -> np.ndarray:
     """A scalar expression on arrays, by the scalar table."""
     if s in env:
@@ -101,11 +81,9 @@ def test_lowering_means_what_numpy_means_on_special_values(name):
     taken = 0
     for dtype in (dtypes.float32, F64, dtypes.int32, dtypes.uint8, dtypes.bool_):
         params = samples.ROWS[name][0].params
-        arrays = edges(arity, dtype)
+        arrays = samples.edges(arity, dtype)
         if name == "where":
             arrays[0] = arrays[0].astype(bool)
-        if name == "pow" and dtype.kind == "i":
-            arrays[1] = np.abs(arrays[1])             # the scalar table leaves negative integer powers open
         try:
             out = prim.infer(*[aval(a.shape, a.dtype) for a in arrays], **params)
         except DTypeError:
@@ -138,7 +116,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_special_values_are_those_of_numpy(name):
-    arrays = edges(len(samples.ROWS[name][0].args), F64)
+    arrays = samples.edges(len(samples.ROWS[name][0].args), F64)
     with np.errstate(all="ignore"):
         expected = PLAIN[name](*arrays)
     assert np.array_equal(run(REGISTRY[name], *arrays), expected, equal_nan=expected.dtype.kind == "f")

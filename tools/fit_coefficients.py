@@ -39,6 +39,12 @@ def erfcx(x):
     return mp.exp(x * x) * mp.erfc(x)
 
 
+def erfcx_of_fraction(u):
+    """exp(x²) erfc(x) (1 + 2x) at u = (x - 2)/(x + 2)."""
+    x = 2 * (1 + u) / (1 - u)
+    return erfcx(x) * (1 + 2 * x)
+
+
 def stirling(z):
     """x * (lgamma(x) - ((x - 1/2) log x - x + log(2 pi)/2)) at x = z^(-1/2)."""
     x = 1 / mp.sqrt(z)
@@ -51,7 +57,8 @@ def asymptotic_digamma(z):
     return x * x * (mp.log(x) - 1 / (2 * x) - mp.digamma(x))
 
 
-HALF_LN2, ONE, BOTH = 0.34658, mp.mpf(1), (("f32", -27.0), ("f64", -57.0))
+DIGAMMA_ZERO = mp.findroot(mp.digamma, 1.46)
+HALF_LN2, ONE = 0.34658, mp.mpf(1)
 DOUBLE, SINGLE = (("f64", -57.0),), (("f32", -27.0),)
 
 FITS: dict[str, Fit] = {
@@ -73,7 +80,7 @@ FITS: dict[str, Fit] = {
     "TAN": Fit(root(lambda r: (mp.tan(r) / r - 1) / r**2), root(lambda r: r**3 / mp.tan(r)), 0, 0.6180),
     # odd functions: f(x) = x + x s P(s)
     "ASIN": Fit(root(lambda x: (mp.asin(x) / x - 1) / x**2), root(lambda x: x**3 / mp.asin(x)), 0, 0.2501),
-    "ATAN": Fit(root(lambda x: (mp.atan(x) / x - 1) / x**2), root(lambda x: x**3 / mp.atan(x)), 0, 0.1717),
+    "ATAN": Fit(root(lambda x: (mp.atan(x) / x - 1) / x**2), root(lambda x: x**3 / mp.atan(x)), 0, 0.2501),
     "TANH": Fit(root(lambda x: (mp.tanh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.tanh(x)), 0, 0.4226),
     "SINH": Fit(root(lambda x: (mp.sinh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.sinh(x)), 0, 1.001),
     "ATANH": Fit(root(lambda x: (mp.atanh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.atanh(x)), 0, 0.2501),
@@ -82,13 +89,15 @@ FITS: dict[str, Fit] = {
     # erf t = 1 - exp(t P(t)), 0.927 <= t <= 4
     "ERF_TAIL": Fit(lambda t: mp.log(mp.erfc(t)) / t, lambda t: t * mp.erfc(t) / mp.erf(t), 0.9270, 4.0, SINGLE),
     # exp(x²) erfc(x) (1 + 2x) = P((x - 2)/(x + 2)), x >= 1/2
-    "ERFCX": Fit(lambda u: (1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u)),
-                 lambda u: 1 / ((1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u))), -0.6001, 0.8750),
+    "ERFCX": Fit(erfcx_of_fraction, lambda u: 1 / erfcx_of_fraction(u), -0.6001, 0.8750),
     # lgamma(2 + u) = u P(u)
     "LGAMMA": Fit(lambda u: mp.loggamma(2 + u) / u if u else mp.digamma(2), lambda u: u / mp.loggamma(2 + u) if u else 1 / mp.digamma(2),
                   -0.5001, 0.5001, DOUBLE),
     "STIRLING": Fit(stirling, lambda z: mp.mpf(1) / 16, 1e-9, 1 / 64.0, DOUBLE),
     "DIGAMMA": Fit(asymptotic_digamma, lambda z: z, 1e-9, 1 / 64.0, DOUBLE),
+    # digamma(3/2 + u) = (3/2 + u - x0) P(u), x0 the positive zero
+    "DIGAMMA_NEAR": Fit(lambda u: mp.digamma(1.5 + u) / (1.5 + u - DIGAMMA_ZERO), lambda u: (1.5 + u - DIGAMMA_ZERO) / mp.digamma(1.5 + u),
+                        -0.5001, 0.5001, DOUBLE),
     # sin(pi f) = pi f (1 + s P(s)); pi f cot(pi f) = 1 + s P(s)
     "SINPI": Fit(root(lambda f: (mp.sin(mp.pi * f) / (mp.pi * f) - 1) / f**2), root(lambda f: f**2 / (mp.sin(mp.pi * f) / (mp.pi * f))), 0, 0.2501, DOUBLE),
     "COTPI": Fit(root(lambda f: (mp.pi * f * mp.cot(mp.pi * f) - 1) / f**2), root(lambda f: f**2), 0, 0.2501, DOUBLE),

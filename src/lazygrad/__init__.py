@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import dtypes, errors
+from . import dtypes, errors, functions
 from .dtypes import (
     complex64,
     complex128,
@@ -33,6 +33,7 @@ from .tensor import Tensor, no_grad
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
+globals().update(getattr(functions, "FUNCTIONS", {}))        # every public function by name
 bool = dtypes.bool_
 SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
 

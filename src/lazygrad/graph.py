@@ -18,7 +18,7 @@ from .errors import DataError, GraphError
 from .ir.aval import aval
 from .ir.term import MEMOS, SWEEPS, Term
 from .prims import leaf as leaves
-from .runtime import gradients, plans
+from .runtime import gradients, plans, tiers
 from .runtime.memory import allocate
 from .runtime.slots import Leaf, states
 from . import tensor as handles
@@ -121,7 +121,7 @@ class Graph:
         if binding is None:
             binding = UPDATES[roots] = plans.values(roots)
         stamp = handles.STAMP
-        for h, array in zip(tensors, binding.call(), strict=True):
+        for h, array in zip(tensors, binding.run(), strict=True):
             h._value, h.stamp = array, stamp
         return tensors
 
@@ -129,7 +129,8 @@ class Graph:
         """A prepared function of leaves: `f(*values)` sets the inputs, computes the outputs and writes the updates.
 
         `updates`: pairs (leaf, new tensor); all are computed from the old values. The function returns Python numbers for
-        0-d outputs and new NumPy arrays otherwise, a tuple if `outputs` is a list. Inputs keep the values of the last call.
+        0-d outputs and new NumPy arrays otherwise, a tuple if `outputs` holds several. The inputs' own values do not change
+        (but for an input that is also updated).
 
         >>> g = Graph()
         >>> x, n = g.tensor(0.0), g.tensor(0)
@@ -137,8 +138,8 @@ class Graph:
         >>> f(3.0), f(4.0), n.item()
         (9.0, 16.0, 2)
         """
-        many = isinstance(outputs, (list, tuple))
-        outs = tuple(outputs) if many else (outputs,)
+        outs = tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
+        many = len(outs) != 1
         self._mine("compile", [*inputs, *outs])
         pairs = [(old, new if isinstance(new, Tensor) else self.tensor(new, old.dtype, requires_grad=False)) for old, new in updates]
         self._mine("compile", [h for pair in pairs for h in pair])
@@ -147,7 +148,7 @@ class Graph:
                 raise GraphError("compile", handles.repr_short(h), "inputs and targets of updates must be leaves", "make it with graph.tensor")
         for old, new in pairs:
             old._check(new.shape, new.dtype)
-        return Prepared(self, tuple(inputs), outs, [(old, _as_dtype(new, old)) for old, new in pairs])
+        return Prepared(self, tuple(inputs), outs, [(old, _as_dtype(new, old)) for old, new in pairs], many)
 
     def _mine(self, op: str, tensors: Sequence[Tensor]) -> None:
         for h in tensors:
@@ -212,30 +213,56 @@ def update(h: Tensor, new: Tensor) -> None:
     binding = UPDATES.get(key)
     if binding is None:
         binding = UPDATES[key] = plans.values((), [key])
-    binding.call()
+    binding.run()
 
 
 class Prepared:
-    """A function made by `Graph.compile`. It keeps the tensors it was made of alive."""
+    """A function made by `Graph.compile`. It keeps the tensors it was made of alive; its arguments go to leaves of its own."""
 
-    def __init__(self, graph: Graph, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Tensor]]) -> None:
-        self.graph, self.inputs, self.outputs, self.pairs = graph, inputs, outputs, pairs
-        self.binding = plans.values([h.term for h in outputs], [(old.term, new.term) for old, new in pairs])
-        self.single = len(outputs) == 1
+    def __init__(self, graph: Graph, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], pairs: list[tuple[Tensor, Tensor]],
+                 many: bool) -> None:
+        self.graph, self.declared, self.outputs, self.pairs, self.many = graph, inputs, outputs, pairs, many
+        updated = {old.a.slot for old, _ in pairs}
+        frame = sys._getframe(1)
+        # an argument does not change its leaf, unless the leaf is updated as well
+        self.inputs = tuple([h if h.a.slot in updated else graph.leaf(h._array(), False, frame) for h in inputs])
+        self.slots = [h.a.slot for h in self.inputs]
+        self.binding = plans.values([h.term for h in outputs], [(old.term, new.term) for old, new in pairs],
+                                    moved={h.a.slot: slot for h, slot in zip(inputs, self.slots, strict=True)})
         self.scalars = [not h.ndim for h in outputs]
+        self.fast: Callable = self.general
+        if tiers.native():
+            self.binding.go_native()
+            if not updated.intersection(self.slots):
+                found = tiers.bind_numbers(self.binding.plan, self.binding.slots, self.binding.targets, self.slots, [h.term.aval for h in self.inputs], many, _Slow(self))
+                self.fast = found or self.general
 
     def __call__(self, *args: Any) -> Any:
-        """Sets the inputs and runs."""
+        """Runs on the arguments: Python numbers for 0-d outputs, new NumPy arrays otherwise."""
+        out = self.fast(*args)
+        if self.pairs:
+            touch()
+        return out
+
+    def general(self, *args: Any) -> Any:
+        """The way for arguments of any kind."""
         if len(args) != len(self.inputs):
             raise DataError("compile", f"{len(args)} arguments", f"{len(self.inputs)} inputs were declared")
         for h, v in zip(self.inputs, args, strict=True):
             store(h, v._array() if isinstance(v, Tensor) else v)
-        touch()
-        found = self.binding.call()
-        if self.pairs:
-            touch()
+        found = self.binding.run()
         out = [a.item() if scalar else a.copy() for a, scalar in zip(found, self.scalars, strict=True)]
-        return out[0] if self.single else tuple(out)
+        return tuple(out) if self.many else out[0]
+
+
+class _Slow:
+    """The general way, without keeping the prepared function alive through its own built-in."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = weakref.ref(prepared)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.prepared().general(*args)
 
 
 def tensor(obj: Any, dtype: Any = None, device: Any = None, name: str | None = None, requires_grad: bool = True) -> Tensor:

@@ -30,6 +30,7 @@ SITES: dict[tuple, int] = {}
 SWEEPS.append(SITES.clear)
 
 NUMBERS = (bool, int, float, complex)
+PLAIN = frozenset((int, str, type(None), type, type(Ellipsis), *{type(d) for d in dtypes.DTYPES}))    # classes of statics that are their own key
 _MISSING = object()
 
 
@@ -60,7 +61,7 @@ def frozen(v: Any) -> Any:
     (False, True, False)
     """
     kind = v.__class__
-    if kind is int or kind is str or v is None:
+    if kind in PLAIN:
         return v
     if kind is tuple or kind is list:
         return tuple([frozen(i) for i in v])
@@ -250,28 +251,16 @@ HANDLE = """
 
 UNARY = """
 def {name}{signature}:
-    if BARRED or {unusual}: return slow({x}, {arguments})
-    try: t = memo[{x}.term]
-    except (KeyError, AttributeError): return slow_plain({x})
+    k = None
+    if BARRED: return slow(({x}, {positional}), {{{keywords}}}, None)
+    try:
+        if {usual}: k = {x}.term; t = memo[k]
+        else: k = {key}; t = memo[k]
+    except (KeyError, AttributeError, TypeError): return slow(({x}, {positional}), {{{keywords}}}, k)
 """ + HANDLE.format(a="{x}", b="None") + """
-def slow_plain(x):
+def slow(args, kwargs, key):
     code, at = user_frame(frame(2))
-    return lifted((x,), {{}}, code, at, (memo, x.term) if isinstance(x, Tensor) else None)
-def slow(*args, **kwargs):
-    f = frame(2); c = f.f_code
-    if not BARRED and args[0].__class__ in HANDLES:
-        x = args[0]
-        try: t = statics[x.term, len(args), *map(frozen, args[1:]), *[(k, frozen(v)) for k, v in kwargs.items()]]
-        except (KeyError, TypeError): t = None
-        if t is not None:
-            h = t.handle(); h.term = t; h.a = x; h.b = None; h.code, h.lasti = user_frame(f)
-            return h
-        code, at = user_frame(f)
-        try: key = (statics, (x.term, len(args), *map(frozen, args[1:]), *[(k, frozen(v)) for k, v in kwargs.items()]))
-        except TypeError: key = None
-        return lifted(args, kwargs, code, at, key)
-    code, at = user_frame(f)
-    return lifted(args, kwargs, code, at)
+    return lifted(args, kwargs, code, at, None if key is None else (memo, key))
 """
 
 BINARY = """
@@ -345,7 +334,7 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         public = name or rule.__name__
         lifted = Lifted(rule, public)
         scope: dict[str, Any] = dict(
-            lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, statics=lifted.memo_numbers,
+            lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, PLAIN=PLAIN,
             frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS,
             frozen=frozen, acceptable=acceptable)
         parameters = list(lifted.signature.parameters.values())
@@ -365,7 +354,9 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         function.rule = rule
         for m in methods:
             setattr(Tensor, m, function)
-        if operator is not None:
+        if operator is not None and len(operands) == 1:
+            setattr(Tensor, f"__{operator}__", function)
+        elif operator is not None:
             scope = dict(scope)
             exec(compile(OPERATOR.format(name=operator), f"{PACKAGE.root}<lift __{operator}__>", "exec"), scope)
             setattr(Tensor, f"__{operator}__", scope[f"__{operator}__"])
@@ -377,9 +368,10 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
 
 
 def _texts(parameters: list[inspect.Parameter], scope: dict[str, Any]) -> dict[str, str]:
-    """The parts of UNARY: its signature, the test for a static that is not its default, the arguments passed on."""
-    words, unusual, arguments, star = [parameters[0].name], [], [], False
-    if parameters[0].kind is inspect.Parameter.POSITIONAL_ONLY and (len(parameters) == 1 or parameters[1].kind is not parameters[0].kind):
+    """The parts of UNARY: its signature, the test that all statics have their defaults, the key, the arguments passed on."""
+    x = parameters[0]
+    words, usual, positional, keywords, key, star = [x.name], [], [], [], [f"{x.name}.term"], False
+    if x.kind is x.POSITIONAL_ONLY and (len(parameters) == 1 or parameters[1].kind is not x.kind):
         words.append("/")
     for i, p in enumerate(parameters[1:], 1):
         if p.kind is p.KEYWORD_ONLY and not star:
@@ -387,13 +379,18 @@ def _texts(parameters: list[inspect.Parameter], scope: dict[str, Any]) -> dict[s
             words.append("*")
         if p.default is p.empty:
             words.append(p.name)
-            unusual.append("True")
+            usual.append("False")
         else:
             scope[f"default_{p.name}"] = p.default
             words.append(f"{p.name}=default_{p.name}")
-            unusual.append(f"{p.name} is not default_{p.name}")
-        arguments.append(f"{p.name}={p.name}" if star else p.name)
+            usual.append(f"{p.name} is default_{p.name}")
+        key.append(f"{p.name} if {p.name}.__class__ in PLAIN else frozen({p.name})")
+        if star:
+            keywords.append(f"'{p.name}': {p.name}")
+        else:
+            positional.append(f"{p.name}, ")
         following = parameters[i + 1].kind if i + 1 < len(parameters) else None
         if p.kind is p.POSITIONAL_ONLY and following is not p.kind:
             words.append("/")
-    return {"signature": f"({', '.join(words)})", "unusual": " or ".join(unusual) or "False", "arguments": ", ".join(arguments)}
+    return {"signature": f"({', '.join(words)})", "usual": " and ".join(usual) or "True", "key": f"({', '.join(key)},)",
+            "positional": "".join(positional), "keywords": ", ".join(keywords)}

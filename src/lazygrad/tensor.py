@@ -293,7 +293,7 @@ class Tensor:
         self._differentiable("backward")
         cotangent = None if ct is None else self._cotangent(ct)
         if create_graph:
-            from .gradient import accumulate_symbolic
+            from .history import accumulate_symbolic
             accumulate_symbolic(self, cotangent)
         else:
             assert cotangent is not None
@@ -313,7 +313,7 @@ class Tensor:
         >>> g.item(), g.gradient(x)[0].item()
         (27.0, 18.0)
         """
-        from .gradient import symbolic
+        from .history import symbolic
         self._differentiable("gradient")
         return symbolic(self, xs, None if ct is None else self._cotangent(ct))
 
@@ -359,7 +359,7 @@ class Tensor:
         """
         a = self.a
         if a.__class__ is not Leaf:
-            from .gradient import of_intermediate
+            from .history import of_intermediate
             return of_intermediate(self)
         slot = a.slot
         if not slots.states[slot]:
@@ -547,6 +547,9 @@ def repr_short(h: Tensor) -> str:
 def store(h: Tensor, new: Any) -> None:
     """Copies numbers into a leaf's buffer."""
     buffer = BUFFERS[h.a.slot]
+    if new.__class__ is np.ndarray and new.shape == buffer.shape and new.dtype == buffer.dtype:      # the usual case
+        buffer[...] = new
+        return
     if isinstance(new, (bool, int, float, complex)) and not isinstance(new, np.generic):
         if h.ndim:
             h._check((), h.dtype)

@@ -12,7 +12,7 @@ from ..ir import kernel as K
 from ..ir import scalar as S
 from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
 from ..ir.term import Term, toposort
-from . import memory
+from . import memory, story
 from .cut import GEMM, HOST, LEAF, Cut, cut
 from .decompose import decompose
 from .gemm import gemm, operands
@@ -32,12 +32,25 @@ def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int |
     `sources`: every source Term that the roots read, in input order. `into[j]`: the input that output j overwrites.
     """
     with _lock:
-        S.reset()
-        terms = list(roots)
-        for _, run in PASSES:
-            terms = run(terms, caps)
-        parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
-        return _Assembly(parts, terms, sources, into, caps).program()
+        return _compiled(roots, sources, into, caps)[2]
+
+
+def explain(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps) -> str:
+    """The Terms after each pass, groups, kernels, steps, buffers and bytes moved, as text."""
+    with _lock:
+        passes, parts, program = _compiled(roots, sources, into, caps)
+        return story.text([("graph", roots), *passes], parts, program, sources)
+
+
+def _compiled(roots, sources, into, caps) -> tuple[list[tuple[str, list[Term]]], Cut, Program]:
+    """(roots after each pass, the cut, the Program)."""
+    S.reset()
+    terms, passes = list(roots), []
+    for name, run in PASSES:
+        terms = run(terms, caps)
+        passes.append((name, terms))
+    parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
+    return passes, parts, _Assembly(parts, terms, sources, into, caps).program()
 
 
 class _Assembly:
@@ -141,11 +154,15 @@ class _Assembly:
         buffers += [Buffer("temp", self.buffers[b].aval, k, at) for k, (b, at) in enumerate(zip(temps, offsets, strict=True))]
         final = {b: n for n, b in enumerate(kept + temps)}
         steps = tuple([memory.renamed(s, final) for s in steps])
-        work = sum([kernels[s.kernel].work if isinstance(s, Call) else 2 * s.batch * s.m * s.n * s.k if isinstance(s, Gemm)
-                    else 10 * self.parts_size(s, buffers) for s in steps])
+        work = sum([_work(s, kernels, buffers) for s in steps])
         return Program(tuple(buffers), tuple(range(len(self.sources))), tuple([final[b] for b in outputs]), tuple(self.into),
-                       steps, kernels, arena, tuple([key for key in self.faults.codes]), work)
+                       steps, kernels, arena, tuple(self.faults.codes), work)
 
-    @staticmethod
-    def parts_size(step: Host, buffers: list[Buffer]) -> int:
-        return sum([buffers[b].aval.size for b in (*step.inputs, step.out)])
+
+def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> int:
+    """Estimated scalar operations of a step."""
+    if isinstance(s, Call):
+        return kernels[s.kernel].work
+    if isinstance(s, Gemm):
+        return 2 * s.batch * s.m * s.n * s.k
+    return 10 * sum([buffers[b].aval.size for b in (*s.inputs, s.out)])

@@ -6,6 +6,7 @@ the groups in order. A kernel of stage s reads buffers of stages below s only, s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ COSTS = dict.fromkeys(["div", "sqrt", "floor_divide", "remainder", "fmod"], 4) |
      "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "lgamma", "digamma"], 12)
 
 LEAF, INLINE, REDUCE, GEMM, SCAN, SCATTER, HOST = "leaf", "inline", "reduce", "gemm", "scan", "scatter", "host"
-MANY = ("many",)
+MANY, INDEX = ("many",), ("index",)         # used by several kernels; used as an index into an array
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,16 @@ class Profiles:
     def __init__(self, caps: Caps) -> None:
         self.caps = caps
         self.table: dict[tuple, Profile] = {}
+        self.terms: dict[Term, Profile] = {}
 
     def of(self, t: Term) -> Profile:
-        key = (t.op, t.params, tuple([a.aval.dtype for a in t.args]))
-        found = self.table.get(key)
+        found = self.terms.get(t)
         if found is None:
-            found = self.table[key] = self._probe(t)
+            key = (t.op, t.params, *[a.aval.dtype for a in t.args])
+            found = self.table.get(key)
+            if found is None:
+                found = self.table[key] = self._probe(t)
+            self.terms[t] = found
         return found
 
     def _probe(self, t: Term) -> Profile:
@@ -118,14 +123,14 @@ def base(t: Term, kinds: dict[Term, str]) -> Term:
 def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term, str]:
     """How every Term is computed: as a leaf, inside kernels, or as a step of its own kind."""
     kinds = {}
+    dtypes = {np.dtype(name) for name in caps.dtypes}
     for t in order:
         low = t.op.lowering
-        native = t.aval.dtype.name in caps.dtypes and all([a.aval.dtype.name in caps.dtypes for a in t.args])
-        if isinstance(low, B.Leaf):
-            kinds[t] = LEAF
-        elif isinstance(low, B.Elementwise):
+        if isinstance(low, B.Elementwise):
             kinds[t] = INLINE if profiles.of(t).ok else HOST
-        elif isinstance(low, B.Host) or not native:
+        elif isinstance(low, B.Leaf):
+            kinds[t] = LEAF
+        elif isinstance(low, B.Host) or t.aval.dtype not in dtypes or any([a.aval.dtype not in dtypes for a in t.args]):
             kinds[t] = HOST
         elif isinstance(low, B.Index):
             kinds[t] = INLINE
@@ -182,7 +187,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     walk = _Stages(order, kinds, profiles, accumulating)
     first, stored = walk.assign(must, set())
     extra, late = _shared(order, kinds, first, stored, walk, results, sources, into)
-    need, stored = walk.assign(must | extra, late)
+    need, stored = walk.assign(must | extra, late) if extra or late else (first, stored)
     return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, accumulating)
 
 
@@ -293,7 +298,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
 
     def use(a: Term, key: tuple) -> None:
         old = uses.get(a)
-        uses[a] = key if old is None or old == key else MANY
+        uses[a] = INDEX if INDEX in (old, key) else key if old is None or old == key else MANY
 
     extra: set[Term] = set()
     cost = walk.cost
@@ -304,7 +309,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         aligned = walk.aligned(t)
         if kind == INLINE and t not in stored:
             key = uses.get(t, MANY)
-            if key == MANY and cost[t] >= DEAR:
+            if (key == MANY and cost[t] >= DEAR) or key == INDEX:
                 extra.add(t)
                 key = need[t], t.aval.shape
         elif kind in (INLINE, REDUCE):
@@ -313,18 +318,23 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
             key = ("step", t)
         if not aligned and key != MANY:
             key = ("read", t, key)                     # two reads at two indices compute twice
+        low = t.op.lowering
+        data_indexed = isinstance(low, B.Scatter) or isinstance(low, B.Index) and not low.moves
+        last = t.args[-1] if isinstance(low, B.Scatter) else None
         for a in dict.fromkeys(walk.args(t)):
             if kinds[a] == INLINE and a not in stored:
+                indexed = data_indexed and a is not t.args[0] and a is not last
                 repeats = not aligned and space_size(t) > a.aval.size and cost[a] >= DEAR
-                use(a, MANY if repeats else key)
+                use(a, INDEX if indexed and cost[a] > 3 else MANY if repeats else key)
             elif kinds[a] == LEAF:
                 use(a, key)
     late = set()
+    counts = Counter(roots)
     users = {a for t in order for a in walk.args(t)}
     for r, i in zip(roots, into, strict=True):
-        if i is not None and kinds[r] == INLINE and r not in users and roots.count(r) == 1:
-            if uses.get(sources[i]) not in (None, (need[r], r.aval.shape)):
-                late.add(r)
+        alone = i is not None and kinds[r] == INLINE and r not in users and counts[r] == 1
+        if alone and uses.get(sources[i]) not in (None, (need[r], r.aval.shape)):
+            late.add(r)
     return extra, late
 
 
@@ -348,7 +358,7 @@ def _grouped(order, kinds, need, stored, late, walk) -> tuple[dict[Term, int], l
         stages[t], position[t] = need[t], p
         if t.aval.size == 0:
             continue
-        if kind == INLINE or isinstance(t.op.lowering, B.Reduction) and kind == REDUCE and t.args[0].aval.size:
+        if kind == INLINE or (isinstance(t.op.lowering, B.Reduction) and kind == REDUCE and t.args[0].aval.size):
             buckets.setdefault((need[t], space_of(t)), []).append(t)
         else:
             singles.append((need[t], p, Group(kind, need[t], space_of(t), [t])))

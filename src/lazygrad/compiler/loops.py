@@ -54,6 +54,22 @@ def fill(buffer: int, size: int, value: S.Scalar) -> tuple[Stmt, ...]:
     return over("i0", size, (Store(buffer, S.var("i0", size), value),))
 
 
+def identity(monoid: str, dtype: np.dtype) -> S.Scalar:
+    """The neutral element of a monoid: for floating sums -0.0, so that a sum of -0.0 alone stays -0.0."""
+    if monoid == "add":
+        return S.const(-0.0 if dtype.kind == "f" else 0, dtype)
+    if monoid in ("mul", "or"):
+        return S.const(int(monoid == "mul"), dtype)
+    if dtype.kind == "b":
+        return S.const(monoid in ("minimum", "and"), dtype)
+    if monoid == "and":
+        return S.const(-1 if dtype.kind == "i" else np.iinfo(dtype).max, dtype)
+    if dtype.kind == "f":
+        return S.const(float("-inf") if monoid == "maximum" else float("inf"), dtype)
+    info = np.iinfo(dtype)
+    return S.const(int(info.min if monoid == "maximum" else info.max), dtype)
+
+
 def parts(i: S.Scalar) -> tuple[int, list[tuple[S.Scalar, int]]]:
     """An index as constant and (atom, coefficient) pairs."""
     if i.op is S.LINEAR:
@@ -209,7 +225,6 @@ class _Nest:
         stmts: tuple[Stmt, ...] = ()
         for j, o in enumerate(self.outs):
             if o.monoid and not self.whole[j]:
-                from .lower import identity
                 stmts += fill(o.buffer, o.size, identity(o.monoid, o.value.dtype))
         n = len(self.loops)
         leaf = self._leaf()

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir import scalar as S
-from ..ir.kernel import Check, Combine, Kernel, Loop, Param, Stmt, Store
+from ..ir.kernel import Check, Combine, Kernel, Param, Stmt, Store
 from ..ir.program import Caps
 from ..ir.term import Term
 from ..prims import base as B
 from . import loops
-from .cut import COSTS, HOST, INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
+from .cut import INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
 from .loops import Out
 
 
@@ -127,22 +127,6 @@ def axis_vars(space: tuple[int, ...]) -> tuple[S.Scalar, ...]:
     return tuple(out)
 
 
-def identity(monoid: str, dtype: np.dtype) -> S.Scalar:
-    """The neutral element of a monoid."""
-    if monoid in ("add", "or"):
-        return S.const(0, dtype)
-    if monoid == "mul":
-        return S.const(1, dtype)
-    if dtype.kind == "b":
-        return S.const(monoid in ("minimum", "and"), dtype)
-    if monoid == "and":
-        return S.const(-1 if dtype.kind == "i" else np.iinfo(dtype).max, dtype)
-    if dtype.kind == "f":
-        return S.const(float("-inf") if monoid == "maximum" else float("inf"), dtype)
-    info = np.iinfo(dtype)
-    return S.const(int(info.min if monoid == "maximum" else info.max), dtype)
-
-
 def lower(cut: Cut, group: Group, faults: Faults, caps: Caps) -> tuple[Kernel, list[Term]]:
     """The kernel of a group and the Terms whose buffers are its parameters."""
     k = Lowering(cut, group.stage, faults, caps)
@@ -151,7 +135,8 @@ def lower(cut: Cut, group: Group, faults: Faults, caps: Caps) -> tuple[Kernel, l
         body = _elementwise(k, group)
     elif group.kind == REDUCE and not (t.args[0].aval.size and t.args[-1].aval.size):
         monoid = t.op.lowering.monoid if isinstance(t.op.lowering, B.Reduction) else "add"
-        return fill(t, identity(monoid, t.aval.dtype))
+        nothing = S.const(0, t.aval.dtype) if monoid == "add" else loops.identity(monoid, t.aval.dtype)
+        return fill(t, nothing)
     else:
         body = {REDUCE: _product, SCAN: _scan, SCATTER: _scatter}[group.kind](k, t)
     size = 1

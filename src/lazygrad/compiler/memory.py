@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..ir import scalar as S
 from ..ir.kernel import Kernel, Loop, Stmt, Store
-from ..ir.program import ALIGN, PAD, Call, Gemm, Host, Step
+from ..ir.program import ALIGN, PAD, Call, Gemm, Step
 from .loops import walk
 
 SMALL = 16           # bytes of a slot for one number: never part of a vector loop, so it needs no padding

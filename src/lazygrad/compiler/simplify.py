@@ -1,5 +1,140 @@
+"""Simplify: the equations of `rules`, constants computed ahead, and movements of movements made one.
+
+In and out: roots. One walk, arguments first; what a rule builds is simplified again. Values stay the same bit for bit, but
+for the last bit where a rule says so.
+"""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 
-def simplify(roots, caps):
-    return roots
+import numpy as np
+
+from ..ir.program import Caps
+from ..ir.term import Term, term
+from ..prims import base as B
+from ..prims.leaf import constant, full
+from .rules import Finder, build, match
+
+RULES, FAST_RULES = Finder(), Finder(fast_math=True)
+
+
+def simplify(roots: list[Term], caps: Caps, fast_math: bool = False) -> list[Term]:
+    """`roots` in simpler Terms. Iterative."""
+    rules = FAST_RULES if fast_math else RULES
+    done: dict[Term, Term] = {}
+    stack = list(roots)[::-1]
+    while stack:
+        t = stack[-1]
+        if t in done:
+            stack.pop()
+            continue
+        todo = [a for a in t.args if a not in done]
+        if todo:
+            stack.extend(reversed(todo))
+            continue
+        args = tuple([done[a] for a in t.args])
+        here = t if args == t.args else term(t.op, args, t.params, t.aval)
+        simpler = step(here, rules)
+        if simpler is None:
+            done[t] = done[here] = here
+        elif simpler in done:
+            done[t] = done[here] = done[simpler]
+        else:
+            stack.append(simpler)
+            continue
+        stack.pop()
+    return [done[r] for r in roots]
+
+
+def step(t: Term, rules: Finder) -> Term | None:
+    """One step simpler, None where nothing is known."""
+    name = t.op.name
+    move = STRUCTURE.get(name)
+    if move is not None:
+        found = move(t)
+        if found is not None and found is not t:
+            return found
+    if isinstance(t.op.lowering, B.Elementwise):
+        if t.args and all([a.op is full for a in t.args]):
+            return fold(t)
+        for r in rules(t):
+            holes: dict[str, Term] = {}
+            if match(r.left, t, holes):
+                return build(r.right, holes, t)
+    return None
+
+
+def fold(t: Term) -> Term:
+    """The constant that an elementwise op gives on constants."""
+    with np.errstate(all="ignore"):
+        value = np.asarray(t.op.numpy(*[np.asarray(a.params[0], a.aval.dtype) for a in t.args], **t.keywords))
+    return constant(value.astype(t.aval.dtype).item(), t.aval.shape, t.aval.dtype)
+
+
+# ---- movements and casts ----------------------------------------------------------------------------------------------
+
+def _moved_constant(t: Term) -> Term | None:
+    x = t.args[0]
+    return constant(x.params[0], t.aval.shape, t.aval.dtype) if x.op is full else None
+
+
+def _reshape(t: Term) -> Term | None:
+    x = t.args[0]
+    if x.aval is t.aval:
+        return x
+    if x.op is t.op:
+        return t.op(x.args[0], shape=t.aval.shape)
+    return _moved_constant(t)
+
+
+def _permute(t: Term) -> Term | None:
+    x, axes = t.args[0], t.keywords["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    if x.op is t.op:
+        inner = x.keywords["axes"]
+        return t.op(x.args[0], axes=tuple([inner[a] for a in axes]))
+    return _moved_constant(t)
+
+
+def _broadcast(t: Term) -> Term | None:
+    x = t.args[0]
+    if x.aval is t.aval:
+        return x
+    if x.op is t.op:
+        return t.op(x.args[0], shape=t.aval.shape)
+    return _moved_constant(t)
+
+
+def _slice(t: Term) -> Term | None:
+    x, k = t.args[0], t.keywords
+    if x.aval is t.aval and not any(k["start"]) and all([s == 1 for s in k["step"]]):
+        return x
+    return _moved_constant(t)
+
+
+def _cast(t: Term) -> Term | None:
+    x = t.args[0]
+    if x.aval is t.aval:
+        return x
+    # the middle dtype holds every value of the first: only the outer cast counts
+    if x.op is t.op and np.can_cast(x.args[0].aval.dtype, x.aval.dtype, "safe") and not _rounds(x):
+        return t.op(x.args[0], dtype=t.aval.dtype)
+    return None
+
+
+def _rounds(cast: Term) -> bool:
+    """Whether a cast that NumPy calls safe rounds (int64 to float64), or makes a bool of a number."""
+    a, b = cast.args[0].aval.dtype, cast.aval.dtype
+    return a.kind in "iu" and b.kind in "fc" and np.iinfo(a).bits > np.finfo(b).nmant + 1
+
+
+def _reduce(t: Term) -> Term | None:
+    return t.args[0] if not t.keywords["axes"] else None
+
+
+STRUCTURE: dict[str, Callable[[Term], Term | None]] = {
+    "reshape": _reshape, "permute": _permute, "broadcast_to": _broadcast, "slice": _slice, "cast": _cast,
+    **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduce),
+}

@@ -15,7 +15,7 @@ from ..errors import DTypeError
 from ..ir.term import Term
 from ..lift import Operand
 from .elementwise import ordered
-from .promotion import P, alike, as_term, broadcast, broadcast_shapes, cast, constant, inexact, pair
+from .promotion import P, alike, broadcast, broadcast_shapes, cast, constant, inexact, pair
 from .table import public
 
 
@@ -57,7 +57,7 @@ def clip(x: Term, min: Operand = None, max: Operand = None) -> Term:
         if bound is not None:
             x, b = ordered("clip", pair("clip", x, bound))
             outside = test(x, b)
-            if b.aval.dtype.kind == "f" and b.op is not P.full or b.op is P.full and b.params[0] != b.params[0]:
+            if (b.aval.dtype.kind == "f" and b.op is not P.full) or (b.op is P.full and b.params[0] != b.params[0]):
                 outside = P.bit_or(outside, P.isnan(b))
             x = P.where(outside, b, x)
     return x

@@ -15,9 +15,8 @@ from .. import dtypes
 from ..errors import DTypeError
 from ..ir.term import Term
 from ..lift import Operand
-from .promotion import P, as_dtype, as_term, cast, constant, inexact, pair
+from .promotion import P, as_dtype, cast, constant, inexact, pair
 from .table import public
-
 
 # ---- what a function does with dtypes its Prim does not take ----------------------------------------------------------
 
@@ -277,7 +276,7 @@ def power(x: Operand, y: Operand) -> Term:
         if kind in "iu" and isinstance(y, int) and y < 0:
             raise DTypeError("power", f"{x.aval.dtype} ** {y}", "an integer to a negative power is no integer",
                              "use a float tensor or exponent")
-        if kind in "fc" or kind in "iu" and isinstance(y, int):       # exact, and far cheaper than a logarithm
+        if kind in "fc" or (kind in "iu" and isinstance(y, int)):       # exact, and far cheaper than a logarithm
             if y == 2:
                 return P.square(x)
             if y == 1:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-
 from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir.term import Term

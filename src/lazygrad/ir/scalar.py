@@ -91,13 +91,14 @@ CAST = ScalarOp("cast", 1, "fiub", None)           # to self.dtype, as ndarray.a
 
 
 class Scalar:
-    """One interned scalar node; `dtype` is its result's."""
+    """One interned scalar node; `dtype` is its result's, `number` its place in the order of making (per plan)."""
 
-    __slots__ = ("args", "dtype", "op", "params")
+    __slots__ = ("args", "dtype", "number", "op", "params")
     op: ScalarOp
     args: tuple[Scalar, ...]
     params: tuple
     dtype: np.dtype
+    number: int
 
     def __repr__(self) -> str:
         inside = ", ".join([repr(a) for a in self.args] + [str(p) for p in self.params])
@@ -125,6 +126,7 @@ def scalar(op: ScalarOp, args: tuple[Scalar, ...] = (), params: tuple = (), dtyp
     if found is None:
         found = table[key] = Scalar()
         found.op, found.args, found.params, found.dtype = op, args, params, dtype
+        found.number = len(table)
     return found
 
 
@@ -181,7 +183,8 @@ def _linear(constant: int, parts: dict[Scalar, int]) -> Scalar:
     atoms = [(a, k) for a, k in parts.items() if k]
     if constant == 0 and len(atoms) == 1 and atoms[0][1] == 1:
         return atoms[0][0]
-    atoms.sort(key=lambda ak: repr(ak[0]))
+    if len(atoms) > 1:          # variables by name, then the rest by age: never by text, which repeats shared parts
+        atoms.sort(key=lambda ak: (0, ak[0].params[0], 0) if ak[0].op is VAR else (1, "", ak[0].number))
     return scalar(LINEAR, tuple(a for a, _ in atoms), (constant, tuple(k for _, k in atoms)), I64)
 
 

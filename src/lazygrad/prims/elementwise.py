@@ -21,6 +21,10 @@ from ..ir.term import Term
 from .base import Custom, Derivative, Elementwise, Host, Linear, Lowering, Partials, Prim
 from .leaf import constant, is_constant, like
 
+# Derivatives where there is a choice: |x| at 0 has slope 0; max and min of equal numbers give half to each; x**0 and 0**y are
+# constant; hypot and atan2 at the origin have slope 0; sqrt at 0 has slope inf; floor, sign and comparisons have none (an
+# argument behind them gets nothing, other paths to it still count).
+
 KINDS = {"f": "floating-point", "c": "complex", "i": "signed", "u": "unsigned", "b": "bool"}
 
 
@@ -187,7 +191,17 @@ def _power_dy(c: Term, o: Term, x: Term, y: Term) -> Term:
     return times(c, where(flat, like(o, 0), mul(o, log(x))))              # 0**y is constant for y > 0
 
 
-pow = binary("pow", power, "fiuc", _power_dx, _power_dy)
+def _power(x: Scalar, y: Scalar) -> Scalar:
+    """The scalar op, which leaves integers to a negative power open: those as in `power` above."""
+    if x.dtype.kind != "i":
+        return apply("pow", x, y)
+    minus, zero, one = (const(k, x.dtype) for k in (-1, 0, 1))
+    sign_of = apply("select", apply("eq", apply("and", y, one), zero), one, minus)
+    unit = apply("select", apply("eq", x, one), one, apply("select", apply("eq", x, minus), sign_of, zero))
+    return apply("select", apply("lt", y, zero), unit, apply("pow", x, apply("maximum", y, zero)))
+
+
+pow = binary("pow", power, "fiuc", _power_dx, _power_dy, _power)
 neg = unary("neg", np.negative, "fiuc", lambda c, o, x: negate(c))
 
 

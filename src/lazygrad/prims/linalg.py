@@ -36,6 +36,8 @@ def _square(op: str, a: Aval) -> Aval:
 
 # ‖A‖₁ up to which the [m/m] approximant is exact to the unit roundoff of float64
 THETA = {3: 1.495585217958292e-2, 5: 2.539398330063230e-1, 7: 9.504178996162932e-1, 9: 2.097847961257068e0, 13: 4.25}
+DEGREES = tuple(THETA)
+LOW = np.array([THETA[m] for m in DEGREES[:-1]])       # above the last of these: degree 13, scaled
 
 
 def pade(m: int) -> list[float]:
@@ -66,9 +68,11 @@ def _times_power(a: np.ndarray, p: np.ndarray) -> np.ndarray:
 def _ratio(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """(V - U)⁻¹ (V + U), NaN where they overflowed."""
     below, above = v - u, v + u
-    bad = ~(np.isfinite(below).all((-2, -1)) & np.isfinite(above).all((-2, -1)))
-    below[bad] = np.eye(u.shape[-1])
-    above[bad] = np.nan
+    sound = np.isfinite(below + above)
+    if not sound.all():
+        bad = ~sound.all((-2, -1))
+        below[bad] = np.eye(u.shape[-1])
+        above[bad] = np.nan
     return np.linalg.solve(below, above)
 
 
@@ -76,12 +80,19 @@ def _low_pade(m: int, a: np.ndarray) -> np.ndarray:
     """exp(A) by the approximant of degree 3, 5, 7 or 9, for ‖A‖₁ <= THETA[m]."""
     b = PADE[m]
     square = a @ a
-    power = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)
-    u, v = b[1] * power, b[0] * power
-    for j in range(2, m, 2):
-        power = power @ square if j > 2 else square
-        u, v = u + b[j + 1] * power, v + b[j] * power
+    eye = np.eye(a.shape[-1])
+    u, v = b[3] * square + b[1] * eye, b[2] * square + b[0] * eye
+    power = square
+    for j in range(4, m, 2):
+        power = power @ square
+        u += b[j + 1] * power
+        v += b[j] * power
     return _ratio(a @ u, v)
+
+
+def _halvings(eta: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """How often 2**p eta must be halved to come down to THETA[13]."""
+    return np.ceil(np.maximum(np.log2(eta / THETA[13]) + p, 0))
 
 
 def _high_pade(a: np.ndarray) -> np.ndarray:
@@ -93,9 +104,11 @@ def _high_pade(a: np.ndarray) -> np.ndarray:
     four = two @ two
     six = four @ two
     # d(k) = ‖Aᵏ‖^(1/k) bounds what the powers do better than ‖A‖: a nilpotent matrix needs little scaling
-    d6, d8, d10 = _norm(six) ** (1 / 6), _norm(four @ four) ** (1 / 8), _norm(six @ four) ** (1 / 10)
-    eta = np.minimum(np.maximum(d6, d8), np.maximum(d8, d10))
-    s = np.ceil(np.maximum(np.log2(eta / THETA[13]) + p, 0))
+    d4, d6 = _norm(four) ** (1 / 4), _norm(six) ** (1 / 6)
+    s = _halvings(np.maximum(d4, d6), p)
+    if s.any():                                 # d(8) and d(10), never larger, cost two more products
+        d8, d10 = _norm(four @ four) ** (1 / 8), _norm(six @ four) ** (1 / 10)
+        s = _halvings(np.minimum(np.maximum(d6, d8), np.maximum(d8, d10)), p)
     # more where rounding of |A|²⁷ could show: log2(α / u) / 26 of (2009), α = |c| ‖|2⁻ˢA|²⁷‖ / ‖2⁻ˢA‖, u = 2⁻⁵³
     size = np.abs(one)
     row = np.ones((len(a), 1, a.shape[-1]))
@@ -119,6 +132,21 @@ def _high_pade(a: np.ndarray) -> np.ndarray:
     return x
 
 
+def _expm(a: np.ndarray) -> np.ndarray:
+    """exp of every matrix of a stack of finite ones, each by the lowest degree that its norm allows."""
+    degree = np.searchsorted(LOW, _norm(a))
+    if (degree == degree[0]).all():
+        return _pade(DEGREES[degree[0]], a)
+    out = np.empty_like(a)
+    for k in np.unique(degree):
+        out[degree == k] = _pade(DEGREES[k], a[degree == k])
+    return out
+
+
+def _pade(m: int, a: np.ndarray) -> np.ndarray:
+    return _high_pade(a) if m == 13 else _low_pade(m, a)
+
+
 def expm_numpy(a: np.ndarray) -> np.ndarray:
     """The exponential of every matrix of a stack, (*batch, n, n) → the same; computed in float64 or complex128.
 
@@ -133,18 +161,13 @@ def expm_numpy(a: np.ndarray) -> np.ndarray:
         return a.copy()
     with np.errstate(all="ignore"):
         x = a.reshape(-1, n, n).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
-        fine = np.isfinite(x).all((-2, -1))
-        x[~fine] = 0
-        if n == 1:
-            out = np.exp(x)
-        else:
-            out = np.empty_like(x)
-            degree = np.searchsorted(list(THETA.values())[:-1], _norm(x))      # the position in THETA
-            for k, m in enumerate(THETA):
-                mine = degree == k
-                if mine.any():
-                    out[mine] = _high_pade(x[mine]) if m == 13 else _low_pade(m, x[mine])
-        out[~fine] = np.nan
+        sound = np.isfinite(x)
+        bad = None if sound.all() else ~sound.all((-2, -1))
+        if bad is not None:
+            x[bad] = 0
+        out = np.exp(x) if n == 1 else _expm(x)
+        if bad is not None:
+            out[bad] = np.nan
         return out.astype(a.dtype).reshape(a.shape)
 
 
@@ -264,5 +287,24 @@ def _logabsdet_jvp(ts: tuple[Term, ...], out: Term, a: Term) -> Term:
 
 logabsdet = Prim("logabsdet", lambda a: np.linalg.slogdet(a)[1], _scalar_aval("logabsdet", real=True), Host(),
                  Custom(_logabsdet_vjp, _logabsdet_jvp))
-# piecewise constant for real matrices; for complex ones det / |det| has the derivative
-signdet = Prim("signdet", lambda a: np.linalg.slogdet(a)[0], _scalar_aval("signdet"), Host())
+
+
+def _signdet_vjp(ct: Term, out: Term, a: Term) -> tuple[Term | None]:
+    # sign = exp(i φ), dφ = Im(A⁻ᵀ : dA); real signs are piecewise constant
+    if E.is_real(a):
+        return (None,)
+    turn = E.mul(ct, out)
+    return (E.mul(_over_matrix(_imaginary(turn), a), M.transposed(inv(a))),)
+
+
+def _signdet_jvp(ts: tuple[Term, ...], out: Term, a: Term) -> Term | None:
+    return None if E.is_real(a) else E.mul(out, _imaginary(_inner(M.transposed(inv(a)), ts[0])))
+
+
+def _imaginary(z: Term) -> Term:
+    """i Im z."""
+    return E.scale(E.sub(z, E.conj(z)), 0.5)
+
+
+signdet = Prim("signdet", lambda a: np.linalg.slogdet(a)[0], _scalar_aval("signdet"), Host(),
+               Custom(_signdet_vjp, _signdet_jvp))

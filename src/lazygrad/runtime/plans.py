@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from .. import errors
-from ..ir.aval import Aval
 from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
 from ..prims.base import REGISTRY
 from . import gradients, tiers
-from .memory import allocate
-from .slots import BUFFERS, GRADIENTS, grads, pointers, states
+from .slots import BUFFERS
 
 INTERPRETED = 2                    # runs of a small plan before it is compiled
 LARGE = 100_000                    # elements touched from which a plan is compiled at once
 MAX_PLANS, MAX_NODES = 4096, 1 << 21
-MAX_RESULTS = 256 << 20            # bytes that the results of all bindings may hold
 
 PLANS: dict[tuple, Plan] = {}
 _nodes = 0
@@ -133,93 +130,43 @@ def _find(key: tuple, nodes: int, make: Callable[[], Plan]) -> Plan:
     return found
 
 
-# ---- results --------------------------------------------------------------------------------------------------------
-
-_results: dict[int, Binding] = {}
-_result_bytes = 0
-
-
-def _account(binding: Binding, nbytes: int) -> None:
-    global _result_bytes
-    with _lock:
-        if _result_bytes + nbytes > MAX_RESULTS:
-            for other in list(_results.values()):
-                other.release()
-            _results.clear()
-            _result_bytes = 0
-        _results[id(binding)] = binding
-        _result_bytes += nbytes
-
-
 # ---- bindings -------------------------------------------------------------------------------------------------------
 
 class Binding:
-    """A Plan at certain slots. `run()` computes and returns the result: an array, or a tuple of them.
+    """A Plan at certain slots. `call()` computes and returns the result: an array, or a tuple of them.
 
     Outputs in order: gradients of the leaves `wants`, kept results, then updates written into the leaves `targets`.
-    `install` is told the fastest callable whenever there is a better one.
+    Interpreted until the plan is due; `install` is then told the native callable, which does not refer to this object.
     """
 
-    __slots__ = ("__weakref__", "args", "call", "gavals", "gslots", "install", "kept", "native", "plan", "record", "result", "single", "slots",
-                 "targets")
+    __slots__ = ("__weakref__", "call", "gavals", "gslots", "install", "plan", "single", "slots", "targets")
 
     def __init__(self, plan: Plan, slots: list[int], targets: Sequence[int] = (), single: bool = True,
                  install: Callable[[Callable], None] | None = None) -> None:
-        self.plan, self.slots, self.targets = plan, slots, list(targets)
+        self.plan, self.slots, self.targets, self.single, self.install = plan, slots, list(targets), single, install
         self.gslots = [slots[i] for i in plan.wants]
-        g = len(self.gslots)
-        self.gavals = plan.avals[:g]
-        self.kept: list[np.ndarray] | None = None
-        self.single = single                 # whether the result is one array, not a tuple
-        self.result: Any = None
-        self.install = install
-        self.native: Any = None
-        self.call: Callable = self.run
-
-    # -- results: arrays of this binding, written again by each run
-
-    def outputs(self) -> list[np.ndarray]:
-        """The arrays of the kept results."""
-        if self.kept is None:
-            g, m = len(self.gslots), len(self.plan.avals) - len(self.targets)
-            made = [allocate(av) for av in self.plan.avals[g:m]]
-            self.kept = [a for a, _ in made]
-            self.result = self.kept[0] if self.single else tuple(self.kept)
-            _account(self, sum(a.nbytes for a in self.kept))
-            if self.native is not None:
-                self.native.place([at for _, at in made], self.result)
-        return self.kept
-
-    def release(self) -> None:
-        """Drops the result arrays (handles that show them keep theirs); the next run makes others."""
-        if self.kept is not None:
-            self.kept = self.result = None
-            if self.native is not None:
-                self.native.place(None, None)
-
-    # -- running
+        self.gavals = plan.avals[:len(self.gslots)]
+        self.call: Callable[[], Any] | None = None
 
     def run(self) -> Any:
-        """Interprets, or hands over to native code when the plan is worth it."""
-        if self.plan.due():
+        """Runs by native code where there is some or it is due, else by the interpreter."""
+        if self.call is None and self.plan.due():
             self.go_native()
-            return self.call()
+        return self.interpret() if self.call is None else self.call()
+
+    def interpret(self) -> Any:
+        """One run by NumPy."""
         outs = self.plan.write.interpret([BUFFERS[s] for s in self.slots])
         g, m = len(self.gslots), len(outs) - len(self.targets)
         if g:
             gradients.accumulate(self.gslots, self.gavals, outs[:g])
-        # an update may be a view of another leaf that is also updated: read all before any is written
-        fresh = [np.array(out) if len(self.targets) > 1 else out for out in outs[m:]]
-        for slot, out in zip(self.targets, fresh, strict=True):
+        for slot, out in zip(self.targets, outs[m:], strict=True):
             np.copyto(BUFFERS[slot], out)
         return outs[g] if self.single else tuple(outs[g:m])
 
     def go_native(self) -> None:
-        self.native = tiers.Native(self)
-        self.outputs()
-        if self.native.stale:
-            self.native.place_now(self.kept, self.result)
-        self.call = self.native.callable()
+        """Compiles the plan if need be, and binds its code to these slots."""
+        self.call = tiers.Native(self.plan, self.slots, self.targets, self.single).callable()
         if self.install is not None:
             self.install(self.call)
 
@@ -241,9 +188,14 @@ def _nothing() -> None:
     return None
 
 
-def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), single: bool = False) -> Binding:
-    """A binding that computes `roots` and writes each update's new value into its leaf."""
+def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), single: bool = False,
+           moved: Mapping[int, int] = MappingProxyType({})) -> Binding:
+    """A binding that computes `roots` and writes each update's new value into its leaf.
+
+    `moved`: slots to read from instead of the leaves' own.
+    """
     plan, slots = _forward_plan(roots, updates)
+    slots = [moved.get(s, s) for s in slots]
     return Binding(plan, slots, [old.params[0] for old, _ in updates], single)
 
 
@@ -257,9 +209,8 @@ def forward(root: Term) -> Callable[[], np.ndarray]:
     def install(call: Callable) -> None:
         root.forward = call
 
-    binding = Binding(plan, slots, install=install)
-    root.forward = binding.call
-    return binding.call
+    root.forward = call = Binding(plan, slots, install=install).run
+    return call
 
 
 WITH_COTANGENT: dict[tuple[Term, Term], Callable] = {}       # (root, leaf of the cotangent) -> bound callable
@@ -284,9 +235,9 @@ def backward(root: Term, ct: Term | None = None) -> Callable[[], np.ndarray]:
         else:
             WITH_COTANGENT[root, ct] = call
 
-    binding = Binding(plan, [s.params[0] for s in sources], install=install)
-    install(binding.call)
-    return binding.call
+    call = Binding(plan, [s.params[0] for s in sources], install=install).run
+    install(call)
+    return call
 
 
 def derivative(root: Term, ct: Term | None, wrt: Sequence[Term]) -> list[Term | None]:
@@ -298,13 +249,9 @@ def derivative(root: Term, ct: Term | None, wrt: Sequence[Term]) -> list[Term | 
 def _sweep() -> None:
     global _nodes
     WITH_COTANGENT.clear()
-    tiers.retire()
     if len(PLANS) > MAX_PLANS or _nodes > MAX_NODES:
         PLANS.clear()
         _nodes = 0
 
 
 SWEEPS.append(_sweep)
-
-__all__ = ["GRADIENTS", "PLANS", "Aval", "Binding", "Plan", "backward", "canonical", "derivative", "errors", "forward", "grads",
-           "pointers", "states", "values"]

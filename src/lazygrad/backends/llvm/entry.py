@@ -8,7 +8,7 @@ plan, `bind_call` for a prepared plan called with Python numbers. All that a pla
 from __future__ import annotations
 
 import ctypes
-import threading
+from collections.abc import Callable
 from functools import cache
 from string import Template
 from typing import Any
@@ -175,12 +175,15 @@ ran:
   %clean = icmp eq i64 %code, 0
   br i1 %clean, label %mark, label %fault
 mark:
+  %ktablep = getelementptr i64, ptr %r, i64 11
+  %ktable = load ptr, ptr %ktablep
+  %kslots = getelementptr i64, ptr %slots, i64 %n
   br i1 %plain, label %done, label %marks
 marks:
   %k = phi i64 [0, %mark], [%k1, %marks]
-  %kslotp = getelementptr i64, ptr %gslots1, i64 %k
+  %kslotp = getelementptr i64, ptr %kslots, i64 %k
   %kslot = load i64, ptr %kslotp
-  %kstp = getelementptr i8, ptr %table1, i64 %kslot
+  %kstp = getelementptr i8, ptr %ktable, i64 %kslot
   store i8 1, ptr %kstp
   %k1 = add i64 %k, 1
   %kmore = icmp slt i64 %k1, %g
@@ -485,18 +488,21 @@ def data_offset() -> int:
     raise RuntimeError("this Python's arrays do not keep their data pointer in their object")
 
 
-def text() -> str:
-    """The LLVM text of both pieces."""
-    loads = {name: f"%{name}p = getelementptr ptr, ptr %externs, i64 {externs.INDEX[symbol]}\n"
-                   f"  %{name} = load ptr, ptr %{name}p" for name, symbol in _CALLED.items()}
-    plan = _PLAN.substitute(loads, data=data_offset())
-    # what the marking loop reads again, in a block that the branch without gradients does not pass
-    plan = plan.replace("mark:\n", "mark:\n"
-                        "  %tablep1 = getelementptr i64, ptr %r, i64 11\n  %table1 = load ptr, ptr %tablep1\n"
-                        "  %gslots1 = getelementptr i64, ptr %slots, i64 %n\n")
-    call = _CALL.substitute(loads, data=data_offset(), type=object.__basicsize__ - 8,
+def _loads() -> dict[str, str]:
+    """Reading the address of each outside function from the table."""
+    return {name: f"%{name}p = getelementptr ptr, ptr %externs, i64 {externs.INDEX[symbol]}\n"
+                  f"  %{name} = load ptr, ptr %{name}p" for name, symbol in _CALLED.items()}
+
+
+def plan_text() -> str:
+    """The LLVM text of `plan(self, nothing)`."""
+    return _PLAN.substitute(_loads(), data=data_offset())
+
+
+def prepared_text() -> str:
+    """The LLVM text of `prepared(self, arguments, count)`."""
+    return _CALL.substitute(_loads(), data=data_offset(), type=object.__basicsize__ - 8,
                             clong=f"i{8 * ctypes.sizeof(ctypes.c_long)}")
-    return plan + call
 
 
 class _MethodDef(ctypes.Structure):
@@ -504,23 +510,25 @@ class _MethodDef(ctypes.Structure):
 
 
 _METH_NOARGS, _METH_FASTCALL = 0x4, 0x80
-_lock = threading.Lock()
+
+_FOREVER: list[tuple] = []                      # code and definitions that built-in functions point to
 
 
 @cache
-def _stubs() -> tuple[Any, _MethodDef, _MethodDef, Any]:
-    """The code and the method definitions: they live as long as the process, as built-in functions point to them."""
+def _stub(symbol: str) -> Callable[[np.ndarray, tuple], Any]:
+    """The maker of built-in functions over `plan` or `prepared`: called with the record and what is to live with it.
+
+    Two threads may compile one twice; built-ins of either stay good.
+    """
+    text, flags = {"plan": (plan_text, _METH_NOARGS), "prepared": (prepared_text, _METH_FASTCALL)}[symbol]
     loaded = jit.native(text(), 1).loaded
-    plan = _MethodDef(b"plan", loaded.address("plan"), _METH_NOARGS, None)
-    call = _MethodDef(b"prepared", loaded.address("prepared"), _METH_FASTCALL, None)
+    definition = _MethodDef(symbol.encode(), loaded.address(symbol), flags, None)
+    _FOREVER.append((loaded, definition))
     new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
-    return loaded, plan, call, new
-
-
-def _ready() -> tuple[Any, _MethodDef, _MethodDef, Any]:
-    with _lock:
-        return _stubs()
+    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
+        ctypes.cast(new, ctypes.c_void_p).value)
+    at = ctypes.addressof(definition)
+    return lambda record, keep: new(at, record, keep)
 
 
 def _record(record: np.ndarray) -> None:
@@ -548,8 +556,7 @@ def bind(record: np.ndarray, keep: tuple = ()) -> Any:
     in `keep` (or otherwise live as long).
     """
     _record(record)
-    _, plan, _, new = _ready()
-    return new(ctypes.addressof(plan), record, (*keep, record))
+    return _stub("plan")(record, (*keep, record))
 
 
 def bind_call(record: np.ndarray, keep: tuple = ()) -> Any:
@@ -571,5 +578,4 @@ def bind_call(record: np.ndarray, keep: tuple = ()) -> Any:
     """
     _record(record)
     record[10], record[11] = id(float), id(int)
-    _, _, call, new = _ready()
-    return new(ctypes.addressof(call), record, (*keep, record))
+    return _stub("prepared")(record, (*keep, record))

@@ -11,7 +11,6 @@ import glob
 import importlib.util
 import os
 import sys
-import threading
 from dataclasses import dataclass
 from functools import cache
 
@@ -119,7 +118,7 @@ def _libraries() -> list[ctypes.CDLL]:
     return out
 
 
-_lock = threading.Lock()
+_made: list[np.ndarray] = []           # the first table made is the table, whichever thread was first
 
 
 @cache
@@ -132,7 +131,8 @@ def _table() -> np.ndarray:
             if function is not None:
                 out[INDEX[name]] = _address(function)
                 break
-    return out
+    _made.append(out)
+    return _made[0]
 
 
 def table(blas: bool = False) -> np.ndarray:
@@ -141,11 +141,15 @@ def table(blas: bool = False) -> np.ndarray:
     >>> bool(table()[INDEX["exp"]]) and table() is table()
     True
     """
-    with _lock:
-        out = _table()
-        if blas and not out[0]:
-            out[:len(BLAS)] = _blas()
+    out = _table()
+    if blas and not out[0]:
+        out[:len(BLAS)] = _blas()
     return out
+
+
+def missing_blas() -> bool:
+    """Whether there is no BLAS, after trying to load it into the table."""
+    return not table(blas=True)[0]
 
 
 def missing(names: tuple[str, ...] | None = None) -> tuple[str, ...]:

@@ -26,6 +26,15 @@ STRAIGHT = 4000          # lines of straight scalar code from which the quick co
 _lock = threading.RLock()
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):            # another thread may hold it in the parent
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @cache
 def version() -> str:
     """The installed llvmlite, known without importing it ("" where there is none)."""
@@ -162,9 +171,10 @@ def native(text: str, opt: int | None = None) -> Native:
     data = store.get(key)
     if data is not None:
         try:
-            return Native(load(data), True, 0.0)
+            # LLVM aborts the process over an object it does not understand: what ours refuses is made again
+            return Native(loader.load(data) if loader.supported() else load_by_llvm(data), True, 0.0)
         except (RuntimeError, ValueError, OSError):
-            pass                               # made by another build of the tools: made again below
+            pass
     start = time.perf_counter()
     data = compile_text(text, opt, host)
     seconds = time.perf_counter() - start

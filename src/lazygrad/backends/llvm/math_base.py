@@ -49,21 +49,22 @@ def format_of(b: Builder) -> Format:
 
 
 def poly(b: Builder, x: str, name: str, precision: str = "") -> str:
-    """The fitted polynomial `name` at x: pairs of terms first (Estrin), which shortens the chain of dependent steps."""
-    return estrin(b, x, COEFFICIENTS[name][precision or format_of(b).name])
+    """The fitted polynomial `name` at x."""
+    return evaluate(b, x, COEFFICIENTS[name][precision or format_of(b).name])
 
 
-def estrin(b: Builder, x: str, coefficients: Sequence[float]) -> str:
-    """c0 + c1 x + c2 x² + ... as (c0 + c1 x) + x² ((c2 + c3 x) + ...)."""
-    if len(coefficients) <= 5:
+def evaluate(b: Builder, x: str, coefficients: Sequence[float]) -> str:
+    """c0 + c1 x + c2 x² + ...: the first two steps by Horner, which loses least; of the rest pairs (c2 + c3 x) + x² (c4 + c5 x)
+    (Estrin), which shortens the chain of dependent steps."""
+    if len(coefficients) <= 6:
         return b.poly(x, coefficients[::-1])
-    terms, power = [b.const(c) for c in coefficients], x
+    terms, power = [b.const(c) for c in coefficients[2:]], x
     while len(terms) > 1:
         terms = [b.fma(terms[i + 1], power, terms[i]) if i + 1 < len(terms) else terms[i]
                  for i in range(0, len(terms), 2)]
         if len(terms) > 1:
             power = b.mul(power, power)
-    return terms[0]
+    return b.fma(b.fma(terms[0], x, b.const(coefficients[1])), x, b.const(coefficients[0]))
 
 
 def clamp(b: Builder, x: str, low: float | None, high: float | None) -> str:
@@ -94,12 +95,13 @@ def power_of_two(b: Builder, n: str) -> str:
     return b.to_float(b.shl(b.iadd(n, b.iconst(f.bias)), b.iconst(f.fraction)))
 
 
-def scale(b: Builder, p: str, n: str, shift: int = 0) -> str:
-    """p * 2**(n + shift) for an integral float n, in two steps: overflow and denormal results round once."""
-    magic = format_of(b).round_bias
-    whole = b.to_int(b.xadd(n, b.const(magic + shift)))
-    half = b.to_int(b.fma(n, b.const(0.5), b.const(magic)))
-    return b.mul(b.mul(p, power_of_two(b, half)), power_of_two(b, b.isub(whole, half)))
+def scale(b: Builder, p: str, n: str, bits: str, shift: int = 0) -> str:
+    """p * 2**(n + shift) for n, bits from `round_to_integer`, in two steps: overflow and denormal results round once."""
+    half = b.to_int(b.fma(n, b.const(0.5), b.const(format_of(b).round_bias)))
+    rest = b.isub(bits, half)
+    if shift:
+        rest = b.iadd(rest, b.iconst(shift))
+    return b.mul(b.mul(p, power_of_two(b, half)), power_of_two(b, rest))
 
 
 def out_of_line(b: Builder, name: str, f: Callable[..., str], *xs: str) -> str:

@@ -23,50 +23,50 @@ from lazygrad.backends.llvm.text import Builder
 
 
 # ---- exponentials
-def reduce_exp(b: Builder, x: str) -> tuple[str, str, str]:
-    """n, its bits, and expm1(x - n ln 2)."""
+def reduce_exp(b: Builder, x: str) -> tuple[str, str, str, str]:
+    """n, its bits, and r, v with expm1(x - n ln 2) = r + v."""
     f = format_of(b)
     n, bits = round_to_integer(b, x, LOG2E)
     r = b.fma(n, b.const(-f.ln2_low), b.fma(n, b.const(-f.ln2_high), x))
-    return n, bits, b.fma(b.mul(r, r), poly(b, r, "EXP"), r)
+    return n, bits, r, b.mul(b.mul(r, r), poly(b, r, "EXP"))
 
 
 def exp(b: Builder, x: str, shift: int = 0) -> str:
     """exp(x) * 2**shift."""
     f = format_of(b)
-    n, _, q = reduce_exp(b, clamp(b, x, f.exp_low, f.exp_high))
-    return scale(b, b.xadd(q, b.const(1.0)), n, shift)
+    n, bits, r, v = reduce_exp(b, clamp(b, x, f.exp_low, f.exp_high))
+    return scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits, shift)
 
 
 def exp_in_range(b: Builder, x: str) -> str:
-    """exp of an x whose result is a normal number (or NaN): one addition to the exponent scales it."""
-    f = format_of(b)
-    _, bits, q = reduce_exp(b, x)
-    return b.to_float(b.iadd(b.to_int(b.xadd(q, b.const(1.0))), b.shl(bits, b.iconst(f.fraction))))
+    """exp of an x whose result is a normal number (or NaN): scaled in one step."""
+    _, bits, r, v = reduce_exp(b, x)
+    return b.mul(b.xadd(b.add(r, v), b.const(1.0)), power_of_two(b, bits))
 
 
 def exp2(b: Builder, x: str) -> str:
     f = format_of(b)
     x = clamp(b, x, -f.bias - f.fraction - 2.0, f.bias + 2.0)
-    n, _ = round_to_integer(b, x, 1.0)
+    n, bits = round_to_integer(b, x, 1.0)
     r = b.xsub(x, n)
-    return scale(b, b.fma(r, poly(b, r, "EXP2"), b.const(1.0)), n)
+    return scale(b, b.fma(r, poly(b, r, "EXP2"), b.const(1.0)), n, bits)
 
 
 def expm1(b: Builder, x: str) -> str:
     """2 (2**(n-1) q + (2**(n-1) - 1/2)), where q = expm1(r); halved, because 2**n itself may overflow."""
     f = format_of(b)
-    n, bits, q = reduce_exp(b, clamp(b, x, -2.0 * f.fraction, f.bias * LN2 + 0.8))
+    _, bits, r, v = reduce_exp(b, clamp(b, x, -2.0 * f.fraction, f.bias * LN2 + 0.8))
     s = power_of_two(b, b.isub(bits, b.iconst(1)))
-    y = b.fma(s, q, b.xsub(s, b.const(0.5)))
+    q = b.xadd(r, v)
+    y = b.fma(s, b.xsub(v, b.xsub(q, r)), b.fma(s, q, b.xsub(s, b.const(0.5))))
     return b.select(b.cmp("olt", b.abs(x), b.const(2.0 ** -f.fraction / 4)), x, b.xadd(y, y))
 
 
 def sigmoid(b: Builder, x: str) -> str:
     """t = exp(-|x|); 1/(1 + t) or t/(1 + t)."""
     f = format_of(b)
-    n, _, q = reduce_exp(b, clamp(b, b.neg(b.abs(x)), f.exp_low, None))
-    t = scale(b, b.xadd(q, b.const(1.0)), n)
+    n, bits, r, v = reduce_exp(b, clamp(b, b.neg(b.abs(x)), f.exp_low, None))
+    t = scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits)
     one = b.const(1.0)
     return b.div(b.select(b.cmp("olt", x, b.const(0.0)), t, one), b.xadd(t, one))
 

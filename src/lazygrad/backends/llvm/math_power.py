@@ -28,10 +28,10 @@ def _pow_core_short(b: Builder, x: str, y: str) -> str:
     s = b.div(u, b.xadd(u, b.const(2.0)))
     z = b.mul(s, s)
     log2 = b.fma(b.fma(b.mul(s, z), poly(b, z, "LOG_RATIO", "mid"), b.xadd(s, s)), b.const(1.4426950408889634), e)
-    t = clamp(b, b.mul(y, log2), -1000.0, 1000.0)
-    n, _ = round_to_integer(b, t, 1.0)
+    t = clamp(b, b.mul(clamp(b, y, -(2.0**80), 2.0**80), log2), -1000.0, 1000.0)
+    n, bits = round_to_integer(b, t, 1.0)
     r = b.xsub(t, n)
-    return scale(b, b.fma(r, poly(b, r, "EXP2", "mid"), b.const(1.0)), n)
+    return scale(b, b.fma(r, poly(b, r, "EXP2", "mid"), b.const(1.0)), n, bits)
 
 
 def _pow_core(b: Builder, x: str, y: str) -> str:
@@ -68,9 +68,9 @@ def _pow_core(b: Builder, x: str, y: str) -> str:
     outside = b.cmp("ogt", b.abs(total), b.const(1100.0))
     q = b.select(outside, clamp(b, total, -1100.0, 1100.0), q)
     q_low = b.select(outside, b.const(0.0), q_low)
-    n, _ = round_to_integer(b, b.xadd(q, q_low), 1.0)
+    n, bits = round_to_integer(b, b.xadd(q, q_low), 1.0)
     r = b.xadd(b.xsub(q, n), q_low)
-    return scale(b, b.fma(r, poly(b, r, "EXP2"), b.const(1.0)), n)
+    return scale(b, b.fma(r, poly(b, r, "EXP2"), b.const(1.0)), n, bits)
 
 
 SCALE_HIGH, SCALE_LOW = 0.9617966860532761, 7.872699542894897e-09             # 2/(3 ln 2); the first part has 26 bits

@@ -6,11 +6,13 @@ asymptotic series above, reflection for negative arguments.
 
 from __future__ import annotations
 
+from lazygrad.backends.llvm.coefficients import COEFFICIENTS
 from lazygrad.backends.llvm.math_base import (
     INF,
     LOG2E,
     NAN,
     clamp,
+    evaluate,
     format_of,
     high_half,
     in_double,
@@ -31,13 +33,24 @@ def _erfc_of_large(b: Builder, a: str) -> str:
     high = high_half(b, a)
     minus_square = b.neg(b.xmul(high, high))
     minus_rest = b.mul(b.xsub(high, a), b.xadd(high, a))
-    n, _ = round_to_integer(b, minus_square, LOG2E)
+    n, bits = round_to_integer(b, minus_square, LOG2E)
     r = b.xadd(b.fma(n, b.const(-f.ln2_high), minus_square), b.fma(n, b.const(-f.ln2_low), minus_rest))
-    q = b.fma(b.mul(r, r), poly(b, r, "EXP"), r)
-    two = b.const(2.0)
+    v = b.mul(b.mul(r, r), poly(b, r, "EXP"))                                 # exp(r) = 1 + r + v
+    # t = 1/(1 + 2a) in two parts
+    two, one, twice = b.const(2.0), b.const(1.0), b.xadd(a, a)
+    d = b.xadd(twice, one)
+    d_low = b.xsub(one, b.xsub(d, twice))
+    t = b.div(one, d)
+    t_low = b.mul(t, b.fma(b.neg(d_low), t, b.fma(b.neg(d), t, one)))
     u = b.div(b.xsub(a, two), b.xadd(a, two))
-    w = b.div(poly(b, u, "ERFCX"), b.fma(a, two, b.const(1.0)))
-    return scale(b, b.fma(w, q, w), n)
+    # the polynomial in two parts: its last addition loses nothing
+    first, *others = COEFFICIENTS["ERFCX"][f.name]
+    h = b.xmul(u, evaluate(b, u, others))
+    g = b.xadd(h, b.const(first))
+    g_low = b.xsub(h, b.xsub(g, b.const(first)))
+    w = b.xmul(g, t)
+    w_low = b.xadd(b.fma(g, t, b.neg(w)), b.fma(g, t_low, b.mul(g_low, t)))
+    return scale(b, b.xadd(w, b.fma(w, r, b.fma(w, v, w_low))), n, bits)
 
 
 def erf(b: Builder, x: str) -> str:
@@ -67,6 +80,9 @@ def erfc(b: Builder, x: str) -> str:
 
 
 # ---- the gamma function
+DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)            # digamma's positive zero in two parts
+
+
 def _lgamma_positive(b: Builder, y: str) -> str:
     """lgamma(y), y > 0: Stirling's series from 8 on; below, y is moved to 2 + u, |u| <= 1/2, by a product."""
     one = b.const(1.0)
@@ -120,21 +136,29 @@ def lgamma(b: Builder, x: str) -> str:
 
 
 def _digamma(b: Builder, x: str) -> str:
-    """log y - 1/(2y) - ..., y moved up by the recurrence to 8 or more; psi(x) = psi(1 - x) - pi cot(pi x) below 0."""
+    """From 8 on log y - 1/(2y) - ...; below, y is moved into [1, 2] by psi(y + 1) = psi(y) + 1/y, where a polynomial times
+    the distance to the zero stands; psi(x) = psi(1 - x) - pi cot(pi x) below 0."""
     one, zero = b.const(1.0), b.const(0.0)
     negative = b.cmp("olt", x, zero)
     y = b.select(negative, b.xsub(one, x), x)
-    # the sum of 1/(y + k) as a fraction
-    top, bottom = zero, one
-    for _ in range(8):
-        step = b.cmp("olt", y, b.const(8.0))
-        top = b.select(step, b.fma(top, y, bottom), top)
-        bottom = b.select(step, b.mul(bottom, y), bottom)
-        y = b.select(step, b.xadd(y, one), y)
+    large, low = b.cmp("oge", y, b.const(8.0)), b.cmp("olt", y, one)
+    v = b.select(large, one, y)
+    # the sum of the 1/y as a fraction
+    top, bottom = b.select(low, b.const(-1.0), zero), b.select(low, v, one)
+    v = b.select(low, b.xadd(v, one), v)
+    for bound in (7.0, 6.0, 5.0, 4.0, 3.0, 2.0):
+        step = b.cmp("ogt", v, b.const(bound))
+        less = b.xsub(v, one)
+        top = b.select(step, b.fma(top, less, bottom), top)
+        bottom = b.select(step, b.mul(bottom, less), bottom)
+        v = b.select(step, less, v)
+    distance = b.xsub(b.xsub(v, b.const(DIGAMMA_ZERO[0])), b.const(DIGAMMA_ZERO[1]))
+    near = b.mul(distance, poly(b, b.xsub(v, b.const(1.5)), "DIGAMMA_NEAR"))
+    near = b.xadd(near, b.div(top, bottom))
     z = b.div(one, y)
     z2 = b.mul(z, z)
-    series = b.fma(z, b.const(0.5), b.mul(z2, poly(b, z2, "DIGAMMA")))
-    r = b.xsub(b.xsub(log(b, y), series), b.div(top, bottom))
+    far = b.xsub(log(b, y), b.fma(z, b.const(0.5), b.mul(z2, poly(b, z2, "DIGAMMA"))))
+    r = b.select(large, far, near)
 
     def reflected() -> str:
         f = b.xsub(x, b.rint(x))

@@ -12,21 +12,24 @@ from lazygrad.backends.llvm.math_base import INF, NAN, format_of, out_of_line, p
 from lazygrad.backends.llvm.text import Builder, Function
 
 LIMIT = {"f32": 1e5, "f64": 1e6}
-# pi/2 in parts of 8 (float32) or 33 (float64) bits, the last one full
+# pi/2 in parts: n times each but the last is exact, and so are the differences of x and all but the last two
 HALF_PI = {
-    "f32": (1.5703125, 0.0004825592041015625, 1.2665987014770508e-06, 9.89530235528946e-10, 2.5633440682570896e-12),
-    "f64": (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.478427660348229e-32),
+    "f32": (1.5703125, 0.0004825592041015625, 1.2516975402832031e-06, 1.5832483768463135e-08, 6.07710062827671e-11),
+    "f64": (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21),
 }
 QUARTER_PI = {"f32": (0.7853975296020508, 6.337953975283657e-07), "f64": (0.7853981633974456, 2.6951514290790595e-15)}
 
 
 # ---- argument reduction
-def reduce_small(b: Builder, x: str) -> tuple[str, str]:
-    """r and integers whose two low bits are those of n, for |x| <= LIMIT."""
+def reduce_small(b: Builder, x: str) -> tuple[str, str, str]:
+    """r in two parts, and integers whose two low bits are those of n, for |x| <= LIMIT."""
     n, bits = round_to_integer(b, x, 0.6366197723675814)
-    for part in HALF_PI[format_of(b).name]:
+    *parts, last = HALF_PI[format_of(b).name]
+    for part in parts:
         x = b.fma(n, b.const(-part), x)
-    return x, bits
+    low = b.mul(n, b.const(-last))
+    r = b.xadd(x, low)
+    return r, b.xsub(low, b.xsub(r, x)), bits
 
 
 def two_over_pi_words() -> list[int]:
@@ -64,7 +67,7 @@ def reduce_large(fn_owner: Builder) -> str:
         fraction = d.ior(d.iand(whole, str((1 << 52) - 1)), str(1 << 52))
         exponent = d.isub(d.lshr(whole, "52"), "1075")                          # |x| = fraction * 2**exponent
         # bits of 2/pi of weight 2**-(exponent-1) and below: those above give multiples of 4
-        place = d.iadd(exponent, "63")
+        place = d.iadd(exponent, "62")
         word, offset = d.lshr(place, "5"), d.iand(place, "31")
         loaded = []
         for k in range(7):
@@ -102,10 +105,10 @@ def reduce_large(fn_owner: Builder) -> str:
     return module.helper(name, build)
 
 
-def reduce_any(b: Builder, x: str) -> tuple[str, str]:
+def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
     """`reduce_small` for any x: lane by lane where x is large; NaN for infinities."""
     helper, limit = reduce_large(b), b.const(LIMIT[format_of(b).name])
-    r, n = reduce_small(b, x)
+    r, r_low, n = reduce_small(b, x)
     a = b.abs(x)
     large = b.mask_and(b.cmp("ogt", a, limit), b.cmp("olt", a, b.const(INF)))
     safe = b.select(large, x, limit)
@@ -123,11 +126,11 @@ def reduce_any(b: Builder, x: str) -> tuple[str, str]:
         else:
             wide_r, wide_n = r1, n1
     r = b.select(large, wide_r, b.select(b.cmp("oeq", a, b.const(INF)), b.const(NAN), r))
-    return r, b.iselect(large, wide_n, n)
+    return r, b.select(large, b.const(0.0), r_low), b.iselect(large, wide_n, n)
 
 
-def reduced(name: str, finish: Callable[[Builder, str, str, str], str]) -> Callable[[Builder, str], str]:
-    """The function x -> finish(b, x, r, n) with the reduction that x needs."""
+def reduced(name: str, finish: Callable[[Builder, str, str, str, str], str]) -> Callable[[Builder, str], str]:
+    """The function x -> finish(b, x, r, r_low, n) with the reduction that x needs."""
 
     def slow(b: Builder, x: str) -> str:
         return finish(b, x, *reduce_any(b, x))
@@ -141,26 +144,28 @@ def reduced(name: str, finish: Callable[[Builder, str, str, str], str]) -> Calla
 
 
 # ---- sin, cos, tan
-def _sine_or_cosine(b: Builder, r: str, n: str) -> str:
-    """sin r for even n, cos r for odd n, with the sign of bit 1 of n."""
+def _sine_or_cosine(b: Builder, r: str, low: str, n: str) -> str:
+    """sin r for even n, cos r for odd n, with the sign of bit 1 of n; r + low is the argument."""
     s = b.mul(r, r)
-    sine = b.fma(b.mul(r, s), poly(b, s, "SIN"), r)
-    cosine = b.fma(b.mul(s, s), poly(b, s, "COS"), b.fma(s, b.const(-0.5), b.const(1.0)))
+    sine = b.xadd(r, b.fma(b.mul(r, s), poly(b, s, "SIN"), low))
+    cosine = b.fma(b.neg(r), low, b.fma(s, b.const(-0.5), b.const(1.0)))
+    cosine = b.fma(b.mul(s, s), poly(b, s, "COS"), cosine)
     odd = b.icmp("ne", b.iand(n, b.iconst(1)), b.iconst(0))
     sign = b.shl(b.iand(n, b.iconst(2)), b.iconst(b.bits - 2))
     return b.to_float(b.ixor(b.to_int(b.select(odd, cosine, sine)), sign))
 
 
-def _sin(b: Builder, x: str, r: str, n: str) -> str:
-    return b.select(b.cmp("oeq", x, b.const(0.0)), x, _sine_or_cosine(b, r, n))     # keeps -0
+def _sin(b: Builder, x: str, r: str, low: str, n: str) -> str:
+    return b.select(b.cmp("oeq", x, b.const(0.0)), x, _sine_or_cosine(b, r, low, n))     # keeps -0
 
 
-def _cos(b: Builder, x: str, r: str, n: str) -> str:
-    return _sine_or_cosine(b, r, b.iadd(n, b.iconst(1)))
+def _cos(b: Builder, x: str, r: str, low: str, n: str) -> str:
+    return _sine_or_cosine(b, r, low, b.iadd(n, b.iconst(1)))
 
 
-def _tan(b: Builder, x: str, r: str, n: str) -> str:
+def _tan(b: Builder, x: str, r: str, low: str, n: str) -> str:
     """tan r, or -1/tan r for odd n."""
+    r = b.select(b.cmp("oeq", x, b.const(0.0)), x, b.xadd(r, low))                  # keeps -0
     s = b.mul(r, r)
     t = b.fma(b.mul(r, s), poly(b, s, "TAN"), r)
     odd = b.icmp("ne", b.iand(n, b.iconst(1)), b.iconst(0))
@@ -202,11 +207,11 @@ def acos(b: Builder, x: str) -> str:
 
 def _angle(b: Builder, y: str, x: str, left: str | None, sign: str) -> str:
     """The angle of (x, y), both >= 0, in the half plane `left` of a mask if given, with a sign: q = min/max, or
-    (q - 1)/(q + 1) above tan pi/8; then multiples of pi/4 are added."""
+    (q - 1)/(q + 1) above 1/2, where the difference is exact; then multiples of pi/4 are added."""
     high, low = QUARTER_PI[format_of(b).name]
     swap = b.cmp("ogt", y, x)
     small, large = b.select(swap, x, y), b.select(swap, y, x)
-    turned = b.cmp("ogt", small, b.mul(large, b.const(0.41421356)))
+    turned = b.cmp("ogt", small, b.mul(large, b.const(0.5)))
     q = b.div(b.select(turned, b.xsub(small, large), small), b.select(turned, b.xadd(small, large), large))
     s = b.mul(q, q)
     p = b.fma(b.mul(q, s), poly(b, s, "ATAN"), q)

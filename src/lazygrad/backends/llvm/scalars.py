@@ -12,7 +12,6 @@ import numpy as np
 
 from ...dtypes import DTYPES, FLOATS
 from ...ir.scalar import OPS
-from .externs import INDEX
 from .math import FUNCTIONS
 from .text import Builder, Function, element, suffix, typed
 

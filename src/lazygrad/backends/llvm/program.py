@@ -1,0 +1,207 @@
+"""Programs as LLVM text: a `body(ptr args)` that runs the steps in order, or several segments between Host steps.
+
+In: a Program and a Target. Out: `Emitted`. Long programs are a table that one loop reads, so that compile time follows
+the number of different kernels and not the number of calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ...ir.program import Call, Gemm, Host, Program
+from . import kernels
+from .target import Target
+from .text import Builder, Function, Module, element
+
+FIRST = 3                        # args: externs, arena, fault cell, then inputs, then outputs
+ARENA = 1
+DIRECT = 64                      # calls of one segment that are written out; more become a table
+SLOT_BITS = 20                   # a table entry is slot + (byte offset << SLOT_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """`text` of a whole module. `parts` in order: names of functions `void name(ptr args)`, and Host steps between them."""
+
+    text: str
+    parts: tuple[str | Host, ...]
+    blas: bool
+
+
+def emit(program: Program, target: Target, name: str = "body") -> Emitted:
+    """The native form of a program. Without Host steps there is one part, called `name`, even when it does nothing."""
+    w = _Writer(program, target)
+    segments: list[list[tuple[str, tuple[int, ...]]] | Host] = [[]]
+    for step in program.steps:
+        if isinstance(step, Host):
+            segments.extend((step, []))
+        else:
+            segments[-1].append(w.callee(step))
+    several = len(segments) > 1
+    parts: list[str | Host] = []
+    for number, s in enumerate(segments):
+        if isinstance(s, Host):
+            parts.append(s)
+        elif s or not several:
+            parts.append(f"{name}{number // 2}" if several else name)
+            w.segment(parts[-1], s)
+    return Emitted(w.module.text(), tuple(parts), any(isinstance(s, Gemm) for s in program.steps))
+
+
+class _Writer:
+    """The module of one program: its kernels and products, each written once."""
+
+    def __init__(self, program: Program, target: Target) -> None:
+        self.program, self.target = program, target
+        self.module = Module(target.has)
+        self.kernels: set[int] = set()
+        self.constants: set[str] = set()
+        self.products: dict[tuple, str] = {}
+        self.aliases = self._aliases()
+
+    def _aliases(self) -> dict[int, tuple[frozenset[int], bool]]:
+        """By kernel: the parameters whose memory some call writes, and whether no call passes one buffer twice."""
+        found: dict[int, tuple[set[int], bool]] = {}
+        for step in self.program.steps:
+            if not isinstance(step, Call):
+                continue
+            params = self.program.kernels[step.kernel].params
+            if step.kernel not in found:
+                found[step.kernel] = ({i for i, p in enumerate(params) if p.writes}, True)
+            written, _ = found[step.kernel]
+            if len(set(step.buffers)) < len(step.buffers):
+                changed = {b for i, b in enumerate(step.buffers) if params[i].writes}
+                written |= {i for i, b in enumerate(step.buffers) if b in changed}
+                found[step.kernel] = written, False
+        return {k: (frozenset(w), d) for k, (w, d) in found.items()}
+
+    def callee(self, step: Call | Gemm) -> tuple[str, tuple[int, ...]]:
+        """The function that does a step, and the buffers it is given."""
+        if isinstance(step, Gemm):
+            return self.product(step), (step.a, step.b, step.c)
+        name = f"k{step.kernel}"
+        if step.kernel not in self.kernels:
+            self.kernels.add(step.kernel)
+            written, distinct = self.aliases[step.kernel]
+            kernels.write(self.module, name, self.program.kernels[step.kernel], self.target.lanes_bytes, written, distinct)
+        return name, step.buffers
+
+    # ---- segments
+    def place(self, buffer: int) -> tuple[int, int]:
+        """A buffer as (position in args, bytes behind that pointer)."""
+        b = self.program.buffers[buffer]
+        if b.kind == "temp":
+            return ARENA, b.offset
+        return FIRST + b.number + (len(self.program.inputs) if b.kind == "output" else 0), 0
+
+    def segment(self, name: str, calls: list[tuple[str, tuple[int, ...]]]) -> None:
+        """Add the function `name` that makes these calls."""
+        fn = Function(self.module, f"define void @{name}(ptr %x) nounwind")
+        if len(calls) <= DIRECT:
+            known: dict[int, str] = {}
+            for callee, buffers in calls:
+                for b in buffers:
+                    if b not in known:
+                        known[b] = self.pointer(fn, *self.place(b))
+                self.call(fn, callee, [known[b] for b in buffers])
+        else:
+            self.table(fn, name, calls)
+        self.module.functions.append(fn.text())
+
+    @staticmethod
+    def pointer(fn: Function, slot: int, offset: int) -> str:
+        entry = fn.emit(f"getelementptr ptr, ptr %x, i64 {slot}")
+        base = fn.emit(f"load ptr, ptr {entry}, align 8")
+        return fn.emit(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
+
+    @staticmethod
+    def call(fn: Function, callee: str, pointers: list[str]) -> None:
+        fn.line(f"call void @{callee}({', '.join([f'ptr {p}' for p in [*pointers, '%x']])})")
+
+    def table(self, fn: Function, name: str, calls: list[tuple[str, tuple[int, ...]]]) -> None:
+        """A loop over words: number of the callee, then its buffers; -1 ends it."""
+        callees = {c: (n, len(b)) for n, (c, b) in enumerate(dict(calls).items())}
+        words: list[int] = []
+        for callee, buffers in calls:
+            words.append(callees[callee][0])
+            for b in buffers:
+                slot, offset = self.place(b)
+                words.append(slot + (offset << SLOT_BITS))
+        words.append(-1)
+        values = ", ".join([f"i64 {w}" for w in words])
+        self.module.globals.append(f"@{name}.steps = internal constant [{len(words)} x i64] [{values}]")
+        fn.line("br label %next")
+        fn.begin("next")
+        arrivals = ", ".join([f"[ %p{n}, %case{n} ]" for n, _ in callees.values()])
+        fn.line(f"%p = phi ptr [ @{name}.steps, %entry ], {arrivals}")
+        number = fn.emit("load i64, ptr %p, align 8")
+        cases = " ".join([f"i64 {n}, label %case{n}" for n, _ in callees.values()])
+        fn.line(f"switch i64 {number}, label %end [ {cases} ]")
+        for callee, (n, arity) in callees.items():
+            fn.begin(f"case{n}")
+            pointers = []
+            for j in range(arity):
+                at = fn.emit(f"getelementptr i64, ptr %p, i64 {j + 1}")
+                word = fn.emit(f"load i64, ptr {at}, align 8")
+                slot = fn.emit(f"and i64 {word}, {(1 << SLOT_BITS) - 1}")
+                entry = fn.emit(f"getelementptr ptr, ptr %x, i64 {slot}")
+                base = fn.emit(f"load ptr, ptr {entry}, align 8")
+                offset = fn.emit(f"lshr i64 {word}, {SLOT_BITS}")
+                pointers.append(fn.emit(f"getelementptr i8, ptr {base}, i64 {offset}"))
+            self.call(fn, callee, pointers)
+            fn.line(f"%p{n} = getelementptr i64, ptr %p, i64 {arity + 1}")
+            fn.line("br label %next")
+        fn.begin("end")
+
+    # ---- matrix products
+    def product(self, g: Gemm) -> str:
+        """The function for products of this form: `(ptr a, ptr b, ptr c, ptr x)`."""
+        dtype = self.program.buffers[g.c].aval.dtype
+        if g.batch > 1 and g.b_step == 0 and not g.trans_a and g.a_step == g.m * g.lda and g.c_step == g.m * g.ldc:
+            g = replace(g, m=g.m * g.batch, batch=1)       # the rows of all batch entries are one matrix
+        key = (dtype, replace(g, a=0, b=0, c=0))
+        name = self.products.get(key)
+        if name is None:
+            name = self.products[key] = f"g{len(self.products)}"
+            self.write_product(name, g, dtype)
+        return name
+
+    def constant(self, kind: str, text: str) -> str:
+        """The address of a constant number."""
+        name = f"@{kind}.{text.replace('-', 'm')}"
+        if name not in self.constants:
+            self.constants.add(name)
+            self.module.globals.append(f"{name} = internal constant {kind} {text}")
+        return name
+
+    def write_product(self, name: str, g: Gemm, dtype) -> None:
+        """C = op(A) op(B) in row-major order is Cᵀ = op(B)ᵀ op(A)ᵀ in BLAS's column-major order: operands swapped."""
+        kind = element(dtype)
+        fn = Function(self.module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %x) nounwind")
+        if g.m and g.n and g.batch:
+            if g.batch == 1:
+                self.one_product(fn, g, kind, "0")
+            else:
+                with fn.loop("0", str(g.batch)) as l:
+                    self.one_product(fn, g, kind, l.i)
+        self.module.functions.append(fn.text())
+
+    def one_product(self, fn: Function, g: Gemm, kind: str, entry: str) -> None:
+        def operand(base: str, step: int, offset: int) -> str:
+            out = fn.emit(f"getelementptr {kind}, ptr {base}, i64 {offset}") if offset else base
+            if step and entry != "0":
+                out = fn.emit(f"getelementptr {kind}, ptr {out}, i64 {fn.emit(f'mul i64 {entry}, {step}')}")
+            return out
+
+        integer = "i64" if self.target.ilp64 else "i32"
+        b = Builder(fn, 0, self.program.buffers[g.c].aval.dtype)
+        number = lambda n: self.constant(integer, str(n))
+        flag = lambda transposed: self.constant("i8", str(ord("T" if transposed else "N")))
+        real = lambda x: self.constant(kind, b.const(x))
+        lda = max(g.lda, g.m if g.trans_a else g.k, 1)
+        ldb = max(g.ldb, g.k if g.trans_b else g.n, 1)
+        args = [flag(g.trans_b), flag(g.trans_a), number(g.n), number(g.m), number(g.k), real(1.0),
+                operand("%b", g.b_step, g.b_offset), number(ldb), operand("%a", g.a_step, g.a_offset), number(lda),
+                real(1.0 if g.accumulate else 0.0), operand("%c", g.c_step, g.c_offset), number(max(g.ldc, g.n))]
+        place = fn.extern("sgemm" if kind == "float" else "dgemm")
+        fn.line(f"call void {place}({', '.join([f'ptr {a}' for a in args])})")

@@ -1,0 +1,70 @@
+"""Explain: what every pass made of a graph, as text: Terms, groups, kernels, steps, buffers and bytes moved.
+
+In: what `compile` takes, or parts of what it made. Out: lines for people and golden tests. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import kernel as K
+from ..ir.program import Call, Gemm, Program, Step
+from ..ir.term import Term, toposort
+from . import memory
+from .cut import Cut
+
+
+def terms(roots: Sequence[Term], sources: Sequence[Term]) -> list[str]:
+    """One line per Term, arguments first; sources are named by position."""
+    names = {s: f"in{i}" for i, s in enumerate(sources)}
+    lines = [f"{name}: {s.aval}" for s, name in names.items()]
+    for t in toposort(roots):
+        if t in names:
+            continue
+        names[t] = f"%{len(names) - len(sources)}"
+        static = [str(t.params[1])] if t.op.name == "full" else [f"{k}={v}" for k, v in t.keywords.items()]
+        lines.append(f"{names[t]} = {t.op}({', '.join([names[a] for a in t.args] + static)}): {t.aval}")
+    lines.append("return " + ", ".join([names[r] for r in roots]))
+    return lines
+
+
+def groups(parts: Cut, sources: Sequence[Term]) -> list[str]:
+    """One line per step to be: its stage, kind, index space and what it computes."""
+    return [f"stage {g.stage}, {g.kind} over {g.space}: " + ", ".join([f"{t.op} -> {t.aval}" for t in g.members])
+            for g in parts.groups]
+
+
+def step(s: Step, program: Program) -> str:
+    """A step as a call on named buffers, with the bytes it moves."""
+    name = [f"{b.kind}{b.number}" for b in program.buffers]
+    moved = f"  # {traffic(s, program)} bytes"
+    if isinstance(s, Call):
+        return f"kernel{s.kernel}({', '.join([name[b] for b in s.buffers])}){moved}"
+    if isinstance(s, Gemm):
+        a, b = name[s.a] + ("ᵀ" if s.trans_a else ""), name[s.b] + ("ᵀ" if s.trans_b else "")
+        batch = f"{s.batch} x " if s.batch > 1 else ""
+        return f"{name[s.c]} {'+=' if s.accumulate else '='} {a} @ {b}  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
+    return f"{name[s.out]} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
+
+
+def traffic(s: Step, program: Program) -> int:
+    """Bytes of the buffers that a step reads or writes, each counted once."""
+    touched = {*memory.reads(s, program.kernels), *memory.writes(s, program.kernels)}
+    return sum([program.buffers[b].aval.nbytes for b in touched])
+
+
+def text(passes: Sequence[tuple[str, Sequence[Term]]], parts: Cut, program: Program, sources: Sequence[Term]) -> str:
+    """The whole story of a compilation."""
+    lines: list[str] = []
+    for name, roots in passes:
+        lines += [f"== {name}", *terms(roots, sources)]
+    lines += ["== cut", *groups(parts, sources), "== kernels"]
+    for number, kernel in enumerate(program.kernels):
+        lines += [f"kernel{number} = {K.text(kernel)}"]
+    lines += ["== steps", *[step(s, program) for s in program.steps], "== buffers"]
+    for b in program.buffers:
+        at = f" at {b.offset}" if b.kind == "temp" else ""
+        lines.append(f"{b.kind}{b.number}: {b.aval}, {b.aval.nbytes} bytes{at}")
+    total = sum([traffic(s, program) for s in program.steps])
+    lines += [f"arena {program.arena} bytes, {total} bytes moved, {program.work} operations"]
+    return "\n".join(lines) + "\n"

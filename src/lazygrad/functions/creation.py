@@ -1,0 +1,259 @@
+"""Arrays from nothing: constants, ramps, identities, grids. They are lazy expressions that own no memory.
+
+In: shapes, dtypes, Python numbers. Out: tensors without leaves, of the default graph or of their operand's.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import DTypeError, ShapeError
+from ..ir.term import Term
+from ..lift import Operand
+from .promotion import (
+    P,
+    Shape,
+    alike,
+    as_dtype,
+    broadcast,
+    cast,
+    constant,
+    default_dtype,
+    number,
+    positive_shape,
+    reshaped,
+)
+from .table import public
+
+Real = int | float
+
+
+def chosen(op: str, dtype: object, default: np.dtype) -> np.dtype:
+    return default if dtype is None else as_dtype(op, dtype)
+
+
+def on_cpu(op: str, device: object) -> None:
+    """Creation functions take `device`, as the Array API asks; there is one here."""
+    if device is not None:
+        from ..tensor import check_device
+        check_device(device)
+
+
+# ---- constants ------------------------------------------------------------------------------------------------------------
+
+@public()
+def zeros(shape: object, dtype: object = None, device: object = None) -> Term:
+    """Zeros, float32 by default.
+
+    >>> import lazygrad as lg
+    >>> lg.zeros((2, 2)).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    on_cpu("zeros", device)
+    return constant(0, positive_shape("zeros", shape), chosen("zeros", dtype, dtypes.DEFAULT_FLOAT))
+
+
+@public()
+def ones(shape: object, dtype: object = None, device: object = None) -> Term:
+    """Ones, float32 by default.
+
+    >>> import lazygrad as lg
+    >>> lg.ones(2).tolist()
+    [1.0, 1.0]
+    """
+    on_cpu("ones", device)
+    return constant(1, positive_shape("ones", shape), chosen("ones", dtype, dtypes.DEFAULT_FLOAT))
+
+
+@public()
+def empty(shape: object, dtype: object = None, device: object = None) -> Term:
+    """Zeros: a lazy array has no memory that could be left as it was.
+
+    >>> import lazygrad as lg
+    >>> lg.empty((2, 3)).shape
+    (2, 3)
+    """
+    on_cpu("empty", device)
+    return constant(0, positive_shape("empty", shape), chosen("empty", dtype, dtypes.DEFAULT_FLOAT))
+
+
+@public()
+def full(shape: object, fill_value: Operand, dtype: object = None, device: object = None) -> Term:
+    """An array of one value; its dtype is the value's by default.
+
+    >>> import lazygrad as lg
+    >>> lg.full(2, 7).tolist()
+    [7, 7]
+    """
+    on_cpu("full", device)
+    return filled("full", positive_shape("full", shape), fill_value, dtype, None)
+
+
+def filled(op: str, shape: Shape, value: Term | complex, dtype: object, default: np.dtype | None) -> Term:
+    if isinstance(value, Term):
+        if value.aval.ndim:
+            raise ShapeError(op, f"a value of shape {value.aval.shape}", "one number fills an array", "use broadcast_to")
+        return broadcast(cast(value, chosen(op, dtype, default or value.aval.dtype)), shape)
+    return number(op, value, shape, chosen(op, dtype, default or default_dtype(value)))
+
+
+@public()
+def zeros_like(x: Term, dtype: object = None, device: object = None) -> Term:
+    """Zeros of x's shape, and dtype by default.
+
+    >>> import lazygrad as lg
+    >>> lg.zeros_like(lg.asarray([1, 2])).tolist()
+    [0, 0]
+    """
+    on_cpu("zeros_like", device)
+    return constant(0, x.aval.shape, chosen("zeros_like", dtype, x.aval.dtype))
+
+
+@public()
+def ones_like(x: Term, dtype: object = None, device: object = None) -> Term:
+    """Ones of x's shape, and dtype by default.
+
+    >>> import lazygrad as lg
+    >>> lg.ones_like(lg.asarray([1, 2])).tolist()
+    [1, 1]
+    """
+    on_cpu("ones_like", device)
+    return constant(1, x.aval.shape, chosen("ones_like", dtype, x.aval.dtype))
+
+
+@public()
+def empty_like(x: Term, dtype: object = None, device: object = None) -> Term:
+    """Zeros of x's shape, and dtype by default.
+
+    >>> import lazygrad as lg
+    >>> lg.empty_like(lg.asarray([1, 2])).shape
+    (2,)
+    """
+    on_cpu("empty_like", device)
+    return constant(0, x.aval.shape, chosen("empty_like", dtype, x.aval.dtype))
+
+
+@public()
+def full_like(x: Term, fill_value: Operand, dtype: object = None, device: object = None) -> Term:
+    """One value in x's shape, and dtype by default.
+
+    >>> import lazygrad as lg
+    >>> lg.full_like(lg.asarray([1, 2]), 5).tolist()
+    [5, 5]
+    """
+    on_cpu("full_like", device)
+    return filled("full_like", x.aval.shape, fill_value, dtype, x.aval.dtype)
+
+
+# ---- ramps ------------------------------------------------------------------------------------------------------------------
+
+def line(size: int, start: Real, step: Real, dtype: np.dtype) -> Term:
+    """start + step * [0, 1, ..., size - 1]. Narrow dtypes are computed in a wide one, which holds the index."""
+    kind = dtypes.int64 if dtype.kind in "iub" else dtypes.float32 if dtype == dtypes.float16 else dtype
+    ramp = P.iota(size=size, dtype=dtypes.int64 if kind.kind == "c" else kind)
+    ramp = cast(ramp, kind)
+    if step != 1:
+        ramp = P.mul(ramp, constant(step, (size,), kind))
+    if start != 0:
+        ramp = P.add(ramp, constant(start, (size,), kind))
+    return cast(ramp, dtype)
+
+
+@public()
+def arange(start: Real, stop: Real | None = None, step: Real = 1, dtype: object = None, device: object = None) -> Term:
+    """start, start + step, ... below stop (0 to start if it is alone). int64, or float32 if one of them is a float.
+
+    >>> import lazygrad as lg
+    >>> lg.arange(2, 8, 3).tolist()
+    [2, 5]
+    """
+    on_cpu("arange", device)
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise ShapeError("arange", f"{start} to {stop} by 0", "it would never end", "pass another step")
+    floats = any([isinstance(v, float) for v in (start, stop, step)])
+    size = max(math.ceil((stop - start) / step), 0) if floats else max(-(-(stop - start) // step), 0)
+    return line(size, start, step, chosen("arange", dtype, dtypes.DEFAULT_FLOAT if floats else dtypes.DEFAULT_INT))
+
+
+@public()
+def linspace(start: Real, stop: Real, num: int = 50, dtype: object = None, device: object = None, endpoint: bool = True) -> Term:
+    """`num` numbers from start to stop, evenly apart; without stop itself if not `endpoint`. float32 by default.
+
+    >>> import lazygrad as lg
+    >>> lg.linspace(0, 1, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    on_cpu("linspace", device)
+    size = operator.index(num)
+    if size < 0:
+        raise ShapeError("linspace", f"num={num}", "a count is negative", "pass 0 or more")
+    target = chosen("linspace", dtype, dtypes.DEFAULT_FLOAT)
+    wide = dtypes.float64 if target.kind != "c" else dtypes.complex128
+    gaps = size - 1 if endpoint else size
+    out = line(size, start, (stop - start) / gaps if gaps else 0.0, wide)
+    if endpoint and size > 1:                   # the last one exactly
+        last = P.eq(P.iota(size=size, dtype=dtypes.int64), constant(size - 1, (size,), dtypes.int64))
+        out = P.where(last, constant(stop, (size,), wide), out)
+    return cast(P.floor(out) if target.kind in "iu" else out, target)
+
+
+# ---- matrices and grids -------------------------------------------------------------------------------------------------------
+
+@public()
+def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: object = None, device: object = None) -> Term:
+    """Ones on the k-th diagonal of an (n_rows, n_cols) matrix, zeros elsewhere. float32 by default.
+
+    >>> import lazygrad as lg
+    >>> lg.eye(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    on_cpu("eye", device)
+    m, n = positive_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    row = broadcast(reshaped(line(m, k, 1, dtypes.int64), (m, 1)), (m, n))
+    column = broadcast(reshaped(line(n, 0, 1, dtypes.int64), (1, n)), (m, n))
+    return cast(P.eq(row, column), chosen("eye", dtype, dtypes.DEFAULT_FLOAT))
+
+
+@public()
+def identity(n: int, dtype: object = None, device: object = None) -> Term:
+    """The (n, n) identity matrix.
+
+    >>> import lazygrad as lg
+    >>> lg.identity(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return eye(n, None, 0, dtype, device)
+
+
+@public()
+def meshgrid(*xs: Term, indexing: str = "xy") -> tuple[Term, ...]:
+    """The coordinates of the grid of 1-d arrays: one array for each, of the grid's shape.
+
+    "ij" has the first array along axis 0, "xy" along axis 1.
+
+    >>> import lazygrad as lg
+    >>> [g.tolist() for g in lg.meshgrid(lg.asarray([1, 2]), lg.asarray([3, 4, 5]), indexing="ij")]
+    [[[1, 1, 1], [2, 2, 2]], [[3, 4, 5], [3, 4, 5]]]
+    """
+    if indexing not in ("xy", "ij"):
+        raise DTypeError("meshgrid", f"indexing={indexing!r}", "there is no such order", 'pass "xy" or "ij"')
+    xs = alike("meshgrid", xs) if xs else ()
+    for x in xs:
+        if x.aval.ndim > 1:
+            raise ShapeError("meshgrid", str(x.aval.shape), "a coordinate is a 1-d array", "ravel it first")
+    order = list(range(len(xs)))
+    if indexing == "xy" and len(xs) > 1:
+        order[:2] = [1, 0]
+    shape = [1] * len(xs)
+    for x, k in zip(xs, order, strict=True):
+        shape[k] = x.aval.size
+    return tuple([broadcast(reshaped(x, tuple([x.aval.size if j == k else 1 for j in range(len(xs))])), tuple(shape))
+                  for x, k in zip(xs, order, strict=True)])
+
+

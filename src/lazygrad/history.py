@@ -1,0 +1,178 @@
+"""Derivatives through the history of handles: symbolic gradients, and gradients of intermediates.
+
+Interning makes two equal expressions one Term, yet each tensor has a gradient of its own. The handles know the true graph, so
+the tensor in question is replaced by a placeholder leaf all along its users, and the derivative taken with respect to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError, GradientError
+from .ir.term import Term, substitute, term, toposort
+from .prims import leaf as leaves
+from .runtime import plans, slots
+from .runtime.gradients import SHOWN
+from .runtime.slots import Leaf
+from .tensor import LAST, Tensor, _function, repr_short, wrap
+
+DERIVED = "derivative"               # first entry of `b` of handles made by differentiation: they read all of `a`'s history
+PLACEHOLDER = -(1 << 40)             # slots of placeholder leaves: below all others
+
+
+def operands(h: Tensor) -> list[Tensor]:
+    """The handles `h` was computed from."""
+    b = h.b
+    found = [h.a, *b] if b.__class__ is tuple else [h.a, b]
+    return [o for o in found if isinstance(o, Tensor)]
+
+
+def history(*roots: Tensor) -> list[Tensor]:
+    """All handles below `roots`, operands first. Iterative."""
+    seen: set[int] = set()
+    opened: set[int] = set()
+    order: list[Tensor] = []
+    stack = list(roots[::-1])
+    while stack:
+        h = stack[-1]
+        if id(h) in seen:
+            stack.pop()
+            continue
+        todo = [] if id(h) in opened else [o for o in operands(h) if id(o) not in seen and id(o) not in opened]
+        opened.add(id(h))                # a rebound tensor (x[i] = f(x)) may lie in its own history
+        if todo:
+            stack.extend(reversed(todo))
+        else:
+            seen.add(id(h))
+            order.append(h)
+            stack.pop()
+    return order
+
+
+def placeholder(x: Tensor, level: int = 0) -> Term:
+    """A leaf that stands for the tensor `x`."""
+    return term(leaves.source, (), (PLACEHOLDER - level, x.term.graph, True), x.term.aval, x.term.graph)
+
+
+def rebuilt(order: Sequence[Tensor], replaced: dict[int, Term], level: int = 0) -> dict[int, Term]:
+    """The new Terms of all tensors of `order` that depend on a replaced one; tensors are named by `id`."""
+    changed = dict(replaced)
+    for k in order:
+        if id(k) in replaced:
+            continue
+        below = operands(k)
+        if not any(id(o) in changed for o in below):
+            continue
+        if k.b.__class__ is tuple and k.b[0] is DERIVED:
+            changed[id(k)] = _derived_again(k, replaced, changed, level)
+            continue
+        pairs = [(o.term, changed.get(id(o), o.term)) for o in below]
+        env = dict(pairs)
+        args = k.term.args
+        if any(env[old] is not new for old, new in pairs) and len(args) == len(pairs):
+            # one Term, several tensors: a + b with equal a and b. The position says which is which.
+            changed[id(k)] = term(k.term.op, tuple([substitute([arg], {old: new})[0] for arg, (old, new) in zip(args, pairs, strict=True)]),
+                                  k.term.params, k.term.aval)
+        else:
+            changed[id(k)] = substitute([k.term], env)[0]
+    return changed
+
+
+def _derived_again(k: Tensor, replaced: dict[int, Term], changed: dict[int, Term], level: int) -> Term:
+    """The derivative `k` = ∂a/∂x · ct of what `a` has become."""
+    root, (_, ct, x) = k.a, k.b
+    cotangent = None if ct is None else changed.get(id(ct), ct.term)
+    if x.is_leaf or x is root:
+        new = changed.get(id(root), root.term)
+        wrt = new if x is root else changed.get(id(x), x.term)
+    else:
+        wrt = placeholder(x, level + 1)
+        new = rebuilt(history(root), {**replaced, id(x): wrt}, level + 1).get(id(root), root.term)
+    (g,) = plans.derivative(new, cotangent, [wrt])
+    if g is None:
+        return leaves.like(x.term, 0)
+    return g if x is root else substitute([g], {wrt: changed.get(id(x), x.term)})[0]
+
+
+def symbolic(root: Tensor, xs: Sequence[Tensor], ct: Tensor | None) -> tuple[Tensor, ...]:
+    """∂root/∂x · ct for every x, as expressions; zeros where root does not depend on x."""
+    for x in xs:
+        if not isinstance(x, Tensor):
+            raise DataError("gradient", type(x).__name__, "a tensor is expected")
+        if x.dtype.kind not in "fc":
+            raise GradientError("gradient", repr_short(x), f"there is no derivative with respect to {x.dtype} values",
+                                "differentiate with respect to a floating tensor")
+    inner = [x for x in xs if not x.is_leaf and x is not root]
+    found: dict[int, Term | None] = {}
+    roots = [x for x in xs if x.is_leaf or x is root]
+    if roots:
+        terms = plans.derivative(root.term, None if ct is None else ct.term, [x.term for x in roots])
+        found.update((id(x), t) for x, t in zip(roots, terms, strict=True))
+    if inner:
+        order = history(root)
+        known = {id(h) for h in order}
+        for x in inner:
+            found[id(x)] = through(root, x, ct, order) if id(x) in known else None
+    out = []
+    for x in xs:
+        t = found[id(x)]
+        h = wrap(leaves.like(x.term, 0) if t is None else t, root, (DERIVED, ct, x))
+        out.append(h)
+    return tuple(out)
+
+
+def through(root: Tensor, x: Tensor, ct: Tensor | None, order: Sequence[Tensor]) -> Term | None:
+    """∂root/∂x · ct for an intermediate of root's history."""
+    if not x.term.needs_grad:
+        return None
+    tag = placeholder(x)
+    new = rebuilt(order, {id(x): tag})[id(root)]
+    (g,) = plans.derivative(new, None if ct is None else ct.term, [tag])
+    return None if g is None else substitute([g], {tag: x.term})[0]
+
+
+def of_intermediate(h: Tensor) -> Tensor | None:
+    """`.grad` of a tensor that is no leaf: of its graph's last backward."""
+    last = LAST.get(h.term.graph)
+    if last is None:
+        return None
+    root, ct = last if last.__class__ is tuple else (last, None)
+    import sys
+    frame = sys._getframe(2)
+    if h is root:
+        array = np.ones(h.shape, h.dtype) if ct is None else ct._array()
+        return h.graph.leaf(array, False, frame)
+    order = history(root)
+    if all(k is not h for k in order):
+        return None
+    g = through(root, h, ct, order)
+    if g is None:
+        return None
+    return h.graph.leaf(wrap(g, root, (DERIVED, ct, h))._array(), False, frame)
+
+
+def accumulate_symbolic(root: Tensor, ct: Tensor | None) -> None:
+    """`backward(create_graph=True)`: the gradients of leaves become expressions, added to what is there."""
+    sources = [t for t in toposort([root.term]) if t.op is leaves.source and t.needs_grad]
+    gradients = plans.derivative(root.term, None if ct is None else ct.term, sources)
+    graph = root.graph
+    owners: dict[int, Any] = {k.a.slot: k for k in history(root) if k.a.__class__ is Leaf}
+    import sys
+    for source, g in zip(sources, gradients, strict=True):
+        if g is None:
+            continue
+        slot = source.params[0]
+        new = wrap(g, root, (DERIVED, ct, owners.get(slot)))
+        if slots.states[slot]:
+            old = slots.VIEWS[slot] or graph.over(slots.GRADIENTS[slot], slots.grads[slot], sys._getframe(2))
+            new = _function("add")(old, new)
+        slots.VIEWS[slot], slots.GRADIENTS[slot] = new, None
+        slots.grads[slot] = 0
+        slots.states[slot] = SHOWN
+    root.forward()
+
+
+__all__ = ["accumulate_symbolic", "history", "of_intermediate", "operands", "rebuilt", "symbolic"]
