@@ -17,7 +17,7 @@ I32, I64 = dtypes.int32, dtypes.int64
 
 # ---- indexing -------------------------------------------------------------------------------------------------------
 
-# shape of x, its indexed axes, shape of the index arrays, position, dtype of the indices, exclusive bound of the indices
+# shape of x, its indexed axes, shape of the index arrays, position, dtype of the indices, n: indices from -n to n - 1
 INDEXED: tuple[tuple[Shape, Shape, Shape, int, np.dtype, int], ...] = (
     ((5,), (0,), (), 0, I64, 5),
     ((5,), (0,), (4,), 0, I64, 5),
@@ -51,37 +51,61 @@ def _indexed(domain: str | None, which: slice = slice(None)) -> list[Row]:
 
 def _extremes(rows: list[Row]) -> list[Row]:
     """x and updates from one draw of distinct numbers, so that nothing ties."""
+
     def row(r: Row) -> Row:
         x, *indices, updates = r.args
 
         def make(rng: np.random.Generator, dtype: np.dtype) -> tuple[np.ndarray, ...]:
             n, m = int(np.prod(x.shape)), int(np.prod(updates.shape))
-            values = (rng.permutation(n + m) * 0.2 - 1).astype(dtype) if dtype.kind == "f" else rng.permutation(n + m).astype(dtype)
+            values = (
+                (rng.permutation(n + m) * 0.2 - 1).astype(dtype)
+                if dtype.kind == "f"
+                else rng.permutation(n + m).astype(dtype)
+            )
             drawn = [rng.integers(0, i.below, i.shape).astype(i.dtype) for i in indices]
             return (values[:n].reshape(x.shape), *drawn, values[n:].reshape(updates.shape))
+
         return Row(r.args, r.params, r.smooth, make)
+
     return [row(r) for r in rows]
 
 
-SORTED: tuple[tuple[Shape, int], ...] = (((6,), 0), ((3, 4), 0), ((3, 4), 1), ((2, 3, 2), 1), ((1,), 0), ((0,), 0), ((3, 0), 0))
+SORTED: tuple[tuple[Shape, int], ...] = (
+    ((6,), 0),
+    ((3, 4), 0),
+    ((3, 4), 1),
+    ((2, 3, 2), 1),
+    ((1,), 0),
+    ((0,), 0),
+    ((3, 0), 0),
+)
 
 # ---- matrices -------------------------------------------------------------------------------------------------------
 
 PRODUCTS: tuple[tuple[Shape, Shape], ...] = (
-    ((2, 3), (3, 4)), ((1, 1), (1, 1)), ((5, 2, 3), (5, 3, 1)), ((2, 1, 2, 3), (2, 1, 3, 2)), ((2, 0), (0, 3)), ((0, 3), (3, 2)),
-    ((0, 2, 3), (0, 3, 2)), ((1, 7), (7, 1)), ((20, 17), (17, 19)),
+    ((2, 3), (3, 4)),
+    ((1, 1), (1, 1)),
+    ((5, 2, 3), (5, 3, 1)),
+    ((2, 1, 2, 3), (2, 1, 3, 2)),
+    ((2, 0), (0, 3)),
+    ((0, 3), (3, 2)),
+    ((0, 2, 3), (0, 3, 2)),
+    ((1, 7), (7, 1)),
+    ((20, 17), (17, 19)),
 )
 SQUARES: tuple[Shape, ...] = ((3, 3), (1, 1), (0, 0), (2, 3, 3), (2, 1, 2, 2), (0, 3, 3))
 
 
 def _regular(shapes: tuple[Shape, ...]) -> Callable[..., tuple[np.ndarray, ...]]:
     """A matrix far from singular, and what else the row takes."""
+
     def make(rng: np.random.Generator, dtype: np.dtype) -> tuple[np.ndarray, ...]:
         out = []
         for k, shape in enumerate(shapes):
             x = rng.uniform(-1, 1, shape) + (1j * rng.uniform(-1, 1, shape) if dtype.kind == "c" else 0)
             out.append((x + (3 * np.eye(shape[-1]) if k == 0 else 0)).astype(dtype))
         return tuple(out)
+
     return make
 
 
@@ -101,10 +125,23 @@ SAMPLES: dict[str, list[Row]] = {
     "scatter_max": _extremes(_indexed("real")),
     "scatter_min": _extremes(_indexed("real")),
     "sort": [Row((Arg(s, "distinct"),), {"axis": a, "descending": d}) for s, a in SORTED for d in (False, True)],
-    "argsort": [Row((Arg(s, "distinct"),), {"axis": a, "descending": d, "stable": True}) for s, a in SORTED for d in (False, True)],
-    "searchsorted": [Row((Arg((n,)), Arg(s)), {"side": side}, make=lambda rng, dtype, n=n, s=s: (
-        np.sort(rng.integers(0, 9, n)).astype(dtype), rng.integers(0, 9, s).astype(dtype)))
-        for n, s in ((5, (3,)), (5, ()), (0, (2,)), (4, (0, 2))) for side in ("left", "right")],
+    "argsort": [
+        Row((Arg(s, "distinct"),), {"axis": a, "descending": d, "stable": True})
+        for s, a in SORTED
+        for d in (False, True)
+    ],
+    "searchsorted": [
+        Row(
+            (Arg((n,)), Arg(s)),
+            {"side": side},
+            make=lambda rng, dtype, n=n, s=s: (
+                np.sort(rng.integers(0, 9, n)).astype(dtype),
+                rng.integers(0, 9, s).astype(dtype),
+            ),
+        )
+        for n, s in ((5, (3,)), (5, ()), (0, (2,)), (4, (0, 2)))
+        for side in ("left", "right")
+    ],
     "matmul": [Row((Arg(a), Arg(b))) for a, b in PRODUCTS],
     "expm": [Row((Arg(s, "unit"),)) for s in SQUARES],
     "solve": _matrices(columns=2) + _matrices(columns=0)[:2],

@@ -133,7 +133,7 @@ class Machine:
             if s is not None and not isinstance(s, Loop):
                 run.append(s)
                 continue
-            if run:                              # all values first, then all writes
+            if run:  # all values first, then all writes
                 known = self.values(run)
                 for r in run:
                     self.write(r, known)

@@ -693,3 +693,111 @@ def test_prepared_plan_keeps_references_stable():
         p.call(x, x, k), q.call(x, x, k), p.call(x, big, k)
     assert [sys.getrefcount(o) for o in objects] == before
     assert abs(sys.getallocatedblocks() - blocks) < 200
+
+
+# ---- programs -------------------------------------------------------------------------------------------------------
+
+def doubling(n: int):
+    """b1[i] = 2 b0[i], and fault 0 where b0[i] is negative."""
+    from lazygrad.ir import kernel as K
+    from lazygrad.ir import scalar as S
+
+    S.reset()
+    d, i = np.dtype("float64"), S.var("i", n)
+    x = S.load(0, i, d)
+    ok = S.apply("le", S.const(0.0, d), x)
+    body = (K.Loop("i", n, "serial", (K.Check(ok, 0), K.Store(1, i, S.apply("mul", x, S.const(2.0, d))))),)
+    return K.Kernel((K.Param(d, False), K.Param(d, True)), body, n)
+
+
+class Cumulative:
+    """What a Host step names: only its NumPy meaning is used."""
+
+    def __init__(self, dtype: str = "float64") -> None:
+        self.dtype, self.threads = dtype, []
+
+    def numpy(self, x, *, axis):
+        assert type(x) is np.ndarray
+        return np.cumsum(x, axis).astype(self.dtype)
+
+    def __repr__(self) -> str:
+        return "cumulative"
+
+
+def program(steps, temps: int = 1):
+    from lazygrad.ir.aval import aval
+    from lazygrad.ir.program import Buffer, Program
+
+    a = aval((3, 2), np.dtype("float64"))
+    buffers = (Buffer("input", a, 0), Buffer("output", a, 0), *[Buffer("temp", a, 0, 512 * t) for t in range(temps)])
+    return Program(buffers, (0,), (1,), (None,), tuple(steps), (doubling(6),), 512 * temps, (("double", "negative"),), 6)
+
+
+def run(exe, x: np.ndarray) -> tuple[np.ndarray, int]:
+    """The output and the fault of a program above."""
+    memory = np.zeros(1024)
+    at = -memory.ctypes.data % 64 // 8
+    memory[at:at + 6] = x.reshape(-1)
+    arena, fault = np.zeros(512), np.array([99])
+    place = memory.ctypes.data + 8 * at
+    args = np.array([externs.table(True).ctypes.data, arena.ctypes.data + -arena.ctypes.data % 64, fault.ctypes.data, place,
+                     place + 1024])
+    exe.run(args)
+    return memory[at + 128:at + 134].reshape(3, 2).copy(), int(fault[0])
+
+
+def test_program_of_kernels_is_one_function():
+    from lazygrad.ir.program import Call
+
+    exe = llvm.build(program([Call(0, (0, 2)), Call(0, (2, 1))]))
+    x = np.arange(6.0).reshape(3, 2)
+    out, fault = run(exe, x)
+    np.testing.assert_array_equal(out, 4 * x)
+    assert fault == 0 and exe.native and "@body" in exe.text
+    again = llvm.build(program([Call(0, (0, 2)), Call(0, (2, 1))]))
+    assert again.from_cache and again.seconds == 0 and "cached" in repr(again)
+
+
+def test_program_with_host_steps_runs_in_order_and_stops_at_a_fault():
+    from lazygrad.ir.program import Call, Host
+
+    steps = [Call(0, (0, 2)), Host(Cumulative(), (("axis", 0),), (2,), 3), Call(0, (3, 1))]
+    exe = llvm.build(program(steps, temps=2))
+    x = np.arange(6.0).reshape(3, 2)
+    out, fault = run(exe, x)
+    np.testing.assert_array_equal(out, 2 * np.cumsum(2 * x, 0))
+    assert exe.native is None and fault == 0 and "cumulative" in exe.text
+    out, fault = run(exe, -x)
+    assert fault == 1 and not out.any()
+
+
+def test_program_of_host_steps_alone_needs_no_code():
+    from lazygrad.ir.program import Host
+
+    exe = llvm.build(program([Host(Cumulative(), (("axis", 1),), (0,), 1)]))
+    x = np.arange(6.0).reshape(3, 2)
+    out, fault = run(exe, x)
+    np.testing.assert_array_equal(out, np.cumsum(x, 1))
+    assert exe.native is None and exe.seconds == fault == 0
+
+
+def test_host_step_that_gives_another_dtype_is_an_error():
+    from lazygrad.ir.program import Host
+
+    exe = llvm.build(program([Host(Cumulative("float32"), (("axis", 1),), (0,), 1)]))
+    with pytest.raises(DeviceError, match="float32"):
+        run(exe, np.ones((3, 2)))
+
+
+def test_without_llvmlite_there_is_a_reason_and_an_error(monkeypatch):
+    monkeypatch.setattr(llvm, "reason", lambda: "llvmlite is not installed")
+    assert not llvm.available()
+    with pytest.raises(DeviceError, match="llvmlite is not installed; pip install llvmlite"):
+        llvm.build(program([]))
+
+
+def test_caps_are_those_of_the_code_generator():
+    assert llvm.caps is llvm.caps and llvm.caps.name == "llvm"
+    assert ("add", "float32") in llvm.caps.scalar_ops and {"float32", "float64", "int64", "bool"} <= llvm.caps.dtypes
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = llvm.nothing

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,32 @@ class Lifted:
             remember[0][remember[1]] = found
         return self.handle(found, held, code, at)
 
-    def handle(self, t: Term, held: list[Tensor], code: Any, at: int) -> Tensor:
+    def quick(self, args: tuple, kwargs: dict, held: tuple, memo: dict, key: Any, frame: Any) -> Any:
+        """A call not met before whose operands are tensors of one graph: no conversions are needed."""
+        code, at = user_frame(frame)
+        found = self.flat.get(key)
+        if found is None:
+            try:
+                found = self.rule(*args, **kwargs)
+            except Exception as error:
+                raise _noted(error, code, at)      # the user's line, not ours
+            if isinstance(found, Term):
+                for h in held:
+                    if found.depth <= h.term.depth:
+                        self.flat[key] = found
+                        break
+                else:
+                    memo[key] = found
+                    h = found.handle()
+                    h.term, h.a, h.b, h.code, h.lasti = found, held[0], held[1] if len(held) > 1 else None, code, at
+                    return h
+            else:
+                found = self.flat[key] = tuple(found)
+        if found.__class__ is tuple:
+            return tuple([self.handle(t, held, code, at) for t in found])
+        return self.handle(found, held, code, at)
+
+    def handle(self, t: Term, held: Sequence[Tensor], code: Any, at: int) -> Tensor:
         # a result no deeper than its operands (x.reshape of its own shape) would let handles chain without a deep one
         h = t.handle() if t.depth > max([k.term.depth for k in held], default=-1) else DeepTensor()
         h.term, h.code, h.lasti = t, code, at
@@ -250,7 +275,7 @@ HANDLE = """
 """
 
 UNARY = """
-def {name}{signature}:
+def function{signature}:
     k = None
     if BARRED: return slow(({x}, {positional}), {{{keywords}}}, None)
     try:
@@ -259,12 +284,16 @@ def {name}{signature}:
     except (KeyError, AttributeError, TypeError): return slow(({x}, {positional}), {{{keywords}}}, k)
 """ + HANDLE.format(a="{x}", b="None") + """
 def slow(args, kwargs, key):
+    if key is not None:
+        x = args[0]
+        return lifted.quick((x.term, *[v if v.__class__ in PLAIN else normal(v) for v in args[1:]]),
+                            {{k: v if v.__class__ in PLAIN else normal(v) for k, v in kwargs.items()}}, (x,), memo, key, frame(2))
     code, at = user_frame(frame(2))
     return lifted(args, kwargs, code, at, None if key is None else (memo, key))
 """
 
 BINARY = """
-def {name}({x}, {y}{marker}):
+def function({x}, {y}{marker}):
     if BARRED: return slow({x}, {y})
     try:
         if isinstance({y}, Tensor): t = memo[{x}.term, {y}.term]; k = {y}
@@ -272,6 +301,8 @@ def {name}({x}, {y}{marker}):
     except (KeyError, TypeError, ValueError, AttributeError): return slow({x}, {y})
 """ + HANDLE.format(a="{x}", b="k") + """
 def slow(x, y):
+    if x.__class__ in HANDLES and y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
+        return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
     code, at = user_frame(frame(2))
     if x.__class__ not in HANDLES: remember = None
     elif y.__class__ in HANDLES: remember = memo, (x.term, y.term)
@@ -281,34 +312,36 @@ def slow(x, y):
 """
 
 OPERATOR = """
-def __{name}__(x, y):
+def operator(x, y):
     if BARRED: return slow(x, y)
     try:
         if isinstance(y, Tensor): t = memo[x.term, y.term]; k = y
         else: t = numbers[x.term, y or repr(y), y.__class__]; k = None
     except (KeyError, TypeError, ValueError): return slow(x, y)
 """ + HANDLE.format(a="x", b="k") + """
-def __r{name}__(x, y):
+def roperator(x, y):
     if BARRED: return reflected_slow(x, y)
     try: t = reflected[x.term, y or repr(y), y.__class__]
     except (KeyError, TypeError, ValueError): return reflected_slow(x, y)
 """ + HANDLE.format(a="x", b="None") + """
 def slow(x, y):
+    if y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
+        return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
     if y.__class__ in HANDLES: remember = memo, (x.term, y.term)
     elif y.__class__ in NUMBERS: remember = numbers, (x.term, y or repr(y), y.__class__)
     else: remember = None
-    return lifted((x, y), {{}}, code, at, remember)
+    return lifted((x, y), {}, code, at, remember)
 def reflected_slow(x, y):
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
     remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in NUMBERS else None
-    return lifted((y, x), {{}}, code, at, remember)
+    return lifted((y, x), {}, code, at, remember)
 """
 
 GENERAL = """
-def {name}(*args, **kwargs):
+def function(*args, **kwargs):
     code, at = user_frame(frame(1))
     return lifted(args, kwargs, code, at)
 """
@@ -320,6 +353,12 @@ REFLECTED = frozenset(("add", "sub", "mul", "truediv", "floordiv", "mod", "pow",
 def acceptable(y: Any) -> bool:
     """Whether an operator takes `y` as its other operand; Python asks y's own class otherwise."""
     return isinstance(y, (*NUMBERS, Tensor, np.ndarray, np.generic, list, tuple)) or hasattr(y, "__array__") or hasattr(y, "__dlpack__")
+
+
+@functools.cache
+def _compiled(source: str) -> Any:
+    """The code of a template; functions of one signature share it."""
+    return compile(source, f"{PACKAGE.root}<lift>", "exec")
 
 
 def operation(method: str | Iterable[str] = (), operator: str | None = None, name: str | None = None) -> Callable[[Callable], Callable]:
@@ -336,20 +375,20 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         scope: dict[str, Any] = dict(
             lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, PLAIN=PLAIN,
             frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS,
-            frozen=frozen, acceptable=acceptable)
+            frozen=frozen, normal=normal, acceptable=acceptable, NOTHING={})
         parameters = list(lifted.signature.parameters.values())
         operands = [p for p in parameters if lifted.kinds[p.name] in ("term", "operand")]
         positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in operands)
         varied = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) or "terms" in lifted.kinds.values()
         if len(operands) == 2 == len(parameters) and positional and not varied:
             marker = ", /" if operands[1].kind is inspect.Parameter.POSITIONAL_ONLY else ""
-            source = BINARY.format(name=public, x=operands[0].name, y=operands[1].name, marker=marker)
+            source = BINARY.format(x=operands[0].name, y=operands[1].name, marker=marker)
         elif len(operands) == 1 and parameters[0] is operands[0] and positional and not varied:
-            source = UNARY.format(name=public, x=operands[0].name, **_texts(parameters, scope))
+            source = UNARY.format(x=operands[0].name, **_texts(parameters, scope))
         else:
-            source = GENERAL.format(name=public)
-        exec(compile(source, f"{PACKAGE.root}<lift {public}>", "exec"), scope)
-        function = functools.update_wrapper(scope[public], rule)
+            source = GENERAL
+        exec(_compiled(source), scope)
+        function = functools.update_wrapper(scope["function"], rule)
         FUNCTIONS[public] = function
         function.rule = rule
         for m in methods:
@@ -358,10 +397,11 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
             setattr(Tensor, f"__{operator}__", function)
         elif operator is not None:
             scope = dict(scope)
-            exec(compile(OPERATOR.format(name=operator), f"{PACKAGE.root}<lift __{operator}__>", "exec"), scope)
-            setattr(Tensor, f"__{operator}__", scope[f"__{operator}__"])
-            if operator in REFLECTED:
-                setattr(Tensor, f"__r{operator}__", scope[f"__r{operator}__"])
+            exec(_compiled(OPERATOR), scope)
+            for prefix in ("", "r") if operator in REFLECTED else ("",):
+                attached = scope[f"{prefix}operator"]
+                attached.__name__ = attached.__qualname__ = f"__{prefix}{operator}__"
+                setattr(Tensor, attached.__name__, attached)
         return function
 
     return lift

@@ -101,6 +101,8 @@ class no_grad:
 
 # ---- data from outside ----------------------------------------------------------------------------------------------
 
+WEAK = {float: dtypes.DEFAULT_FLOAT, int: dtypes.DEFAULT_INT, complex: dtypes.DEFAULT_COMPLEX}      # what Python's types mean
+OURS = frozenset(dtypes.DTYPES)
 DEFAULTS = {np.dtype(float): dtypes.DEFAULT_FLOAT, np.dtype(complex): dtypes.DEFAULT_COMPLEX}
 
 
@@ -122,6 +124,8 @@ def dtype_of(dtype: Any, op: str = "tensor") -> np.dtype:
     >>> dtype_of("float32"), dtype_of(bool)
     (dtype('float32'), dtype('bool'))
     """
+    if dtype.__class__ is type and dtype in WEAK:
+        return WEAK[dtype]
     try:
         found = np.dtype(dtype)
     except TypeError:
@@ -136,6 +140,10 @@ def to_array(obj: Any, dtype: Any = None, op: str = "tensor") -> np.ndarray:
 
     Python floats become float32, integers int64, complex numbers complex64; whatever has a dtype keeps it.
     """
+    if dtype is None and obj.__class__ is np.ndarray and obj.dtype in OURS:
+        return obj
+    if dtype is None and obj.__class__ is float:
+        return np.asarray(obj, dtypes.DEFAULT_FLOAT)
     wanted = None if dtype is None else dtype_of(dtype, op)
     if isinstance(obj, Tensor):
         array, own = obj._array(), True
@@ -150,12 +158,12 @@ def to_array(obj: Any, dtype: Any = None, op: str = "tensor") -> np.ndarray:
                 own = hasattr(obj, "dtype") or (isinstance(obj, (list, tuple)) and _typed(obj))
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(op, type(obj).__name__, str(error).split(". The detected")[0], "pass numbers of one rectangular shape") from error
-    if array.dtype.name not in dtypes.NAMES:
+    if array.dtype not in OURS and array.dtype.name not in dtypes.NAMES:
         if array.dtype.kind in "OSUV":
             raise DataError(op, type(obj).__name__, f"these are no numbers (NumPy sees dtype {array.dtype})", "pass numbers")
         raise DTypeError(op, str(array.dtype), "no such dtype here", "choose among " + ", ".join(dtypes.NAMES))
     if wanted is None:
-        wanted = dtypes.NAMES[array.dtype.name] if own else DEFAULTS.get(array.dtype, dtypes.NAMES[array.dtype.name])
+        wanted = dtypes.NAMES[array.dtype.name] if own else DEFAULTS.get(array.dtype, array.dtype)
     if array.dtype == wanted and array.dtype.isnative:
         return array
     if array.dtype.kind == "c" and wanted.kind != "c":

@@ -1,4 +1,4 @@
-"""Automatic differentiation of Terms: `vjp` (reverse) and `jvp` (forward). No op but `where` and `broadcast_to` is named here."""
+"""Automatic differentiation of Terms: `vjp` (reverse) and `jvp` (forward); `masks` keeps branches that were not taken silent."""
 
 from .jvp import jvp
 from .vjp import vjp

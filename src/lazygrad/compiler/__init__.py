@@ -5,16 +5,20 @@ Knows Prims by their lowering forms and a backend by its Caps, never by its name
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ..ir import kernel as K
 from ..ir import scalar as S
 from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
 from ..ir.term import Term, toposort
+from ..prims.elementwise import stop_gradient
 from . import memory, story
-from .cut import GEMM, HOST, LEAF, Cut, cut
+from .cut import GEMM, HOST, LEAF, Cut, Group, cut
 from .decompose import decompose
+from .fuse import MOST, Piece, fuse, reuse
 from .gemm import gemm, operands
 from .lower import Faults, copy, lower
 from .simplify import simplify
@@ -62,7 +66,7 @@ class _Assembly:
         self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
         self.kernels: dict[K.Kernel, int] = {}
         self.faults = Faults()
-        self.steps: list[Step] = []
+        self.steps: list[Step | Piece] = []
 
     def buffer(self, kind: str, aval, number: int = 0) -> int:
         self.buffers.append(Buffer(kind, aval, number))
@@ -75,28 +79,39 @@ class _Assembly:
             found = self.numbers[t] = self.buffer("temp", t.aval)
         return found
 
-    def call(self, kernel: K.Kernel, buffers: Sequence[int]) -> None:
-        self.steps.append(Call(self.kernels.setdefault(kernel, len(self.kernels)), tuple(buffers)))
-
     def copy(self, a: int, b: int) -> None:
         aval = self.buffers[b].aval
         if aval.size and aval.dtype.name in self.caps.dtypes:
-            self.call(copy(aval.dtype, aval.size), (a, b))
+            self.steps.append(Piece(copy(aval.dtype, aval.size), (a, b)))
         elif aval.size:
-            from ..prims.elementwise import stop_gradient
             self.steps.append(Host(stop_gradient, (), (a,), b))
 
     def program(self) -> Program:
         outputs, wanted, after = self._outputs()
         for g in self.parts.groups:
-            self._step(g)
+            self._step(g, wanted)
         for a, b in after:
             self.copy(a, b)
+        self._fused(wanted)
         names = memory.in_place(self.steps, list(self.kernels), {b: self.into[j] for b, j in wanted.items()})
         for b, j in wanted.items():
             if b not in names:
                 self.copy(b, self.into[j])
+        self._numbered()
         return self._finished(outputs, names)
+
+    def _fused(self, wanted: dict[int, int]) -> None:
+        """Joins calls over the same rows."""
+        self.steps = fuse(self.steps, _traffic)
+        count = Counter([b for s in self.steps for b in set(itertools.chain(*_traffic(s)))])
+        private = {b for b, n in count.items() if n == 1 and b not in wanted}
+        self.steps = [reuse(s, self.buffers, private) if isinstance(s, Piece) else s for s in self.steps]
+        self._numbered()
+
+    def _numbered(self) -> None:
+        """Pieces become calls of numbered kernels; equal kernels are one."""
+        self.steps = [Call(self.kernels.setdefault(s.kernel, len(self.kernels)), s.buffers) if isinstance(s, Piece) else s
+                      for s in self.steps]
 
     def _outputs(self) -> tuple[list[int], dict[int, int], list[tuple[int, int]]]:
         """(buffer of every output, {temporary: output} that should overwrite inputs, copies to make at the end)."""
@@ -123,7 +138,7 @@ class _Assembly:
             outputs.append(mine if target is None else target)
         return outputs, wanted, after
 
-    def _step(self, g) -> None:
+    def _step(self, g: Group, wanted: dict[int, int]) -> None:
         t = g.members[0]
         if g.kind == GEMM:
             product = self.parts.accumulating[t][0] if t in self.parts.accumulating else t
@@ -133,7 +148,10 @@ class _Assembly:
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))
         else:
             kernel, terms = lower(self.parts, g, self.faults, self.caps)
-            self.call(kernel, [self.number(u) for u in terms])
+            buffers = tuple([self.number(u) for u in terms])
+            # a kernel that overwrites inputs stays where it is: moved up, it could come before their last reader
+            alone = any([b in wanted for b in buffers])
+            self.steps.append(Piece(kernel, buffers, MOST if alone else 1))
 
     def _finished(self, outputs: list[int], names: dict[int, int]) -> Program:
         """Final buffer numbers and offsets."""
@@ -157,6 +175,13 @@ class _Assembly:
         work = sum([_work(s, kernels, buffers) for s in steps])
         return Program(tuple(buffers), tuple(range(len(self.sources))), tuple([final[b] for b in outputs]), tuple(self.into),
                        steps, kernels, arena, tuple(self.faults.codes), work)
+
+
+def _traffic(s: Step | Piece) -> tuple[list[int], list[int]]:
+    """(buffers read, buffers written) of a step."""
+    if isinstance(s, Piece):
+        return list(s.buffers), [b for b, p in zip(s.buffers, s.kernel.params, strict=True) if p.writes]
+    return memory.reads(s, ()), memory.writes(s, ())
 
 
 def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> int:

@@ -317,7 +317,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         else:
             key = ("step", t)
         if not aligned and key != MANY:
-            key = ("read", t, key)                     # two reads at two indices compute twice
+            key = ("read", t)                          # two reads at two indices compute twice
         low = t.op.lowering
         data_indexed = isinstance(low, B.Scatter) or isinstance(low, B.Index) and not low.moves
         last = t.args[-1] if isinstance(low, B.Scatter) else None

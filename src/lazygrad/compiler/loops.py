@@ -162,14 +162,14 @@ def _forms(roots, order, axis_of) -> list[dict[int, int]]:
 
 
 def _innermost(runs, extents, order, outs, axis_of) -> int:
-    """The run with the most unit strides; the last one where they tie."""
+    """The run with the most unit strides and fewest long ones; the last one where they tie."""
     indices = [x.args[0] for x in order if x.op is S.LOAD] + [o.index for o in outs]
     score = [0] * len(runs)
     last = {run[-1]: j for j, run in enumerate(runs)}
     for i in indices:
         for a, k in parts(i)[1]:
-            if a in axis_of and axis_of[a] in last and abs(k) == 1:
-                score[last[axis_of[a]]] += 1
+            if a in axis_of and axis_of[a] in last:
+                score[last[axis_of[a]]] += 1 if abs(k) == 1 else -2
     best = len(runs) - 1
     for j in range(len(runs) - 1):
         if score[j] > score[best] and (extents[j] >= SHORT or extents[best] < SHORT):
@@ -179,9 +179,9 @@ def _innermost(runs, extents, order, outs, axis_of) -> int:
     return best
 
 
-def rewrite(order: Iterable[S.Scalar], place: dict[S.Scalar, S.Scalar]) -> dict[S.Scalar, S.Scalar]:
-    """Every Scalar of `order` (arguments first) with the variables in `place` replaced by indices."""
-    done: dict[S.Scalar, S.Scalar] = {}
+def rewrite(order: Iterable[S.Scalar], place: dict[S.Scalar, S.Scalar], done: dict | None = None) -> dict[S.Scalar, S.Scalar]:
+    """Every Scalar of `order` (arguments first) with the variables in `place` replaced by indices; adds to `done`."""
+    done = {} if done is None else done
     for x in order:
         if x in place:
             done[x] = place[x]

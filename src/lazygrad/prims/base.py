@@ -167,6 +167,8 @@ class Prim:
 
     def __call__(self, *args: Term, **params: Any) -> Term:
         """The Term of this op; types are inferred and checked."""
+        if not params:
+            return term(self, args, (), self.infer(*[a.aval for a in args]))
         return term(self, args, tuple([params[n] for n in self.names]), self.infer(*[a.aval for a in args], **params))
 
     def __repr__(self) -> str:

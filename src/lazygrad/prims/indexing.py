@@ -43,7 +43,8 @@ def _gathered(op: str, x: Aval, indices: tuple[Aval, ...], axes: Shape, position
         if i.dtype not in (int32, int64):
             raise DTypeError(op, f"an index array of {i.dtype}", "indices are int32 or int64", "cast it")
         if i.shape != first.shape:
-            raise ShapeError(op, f"index arrays of {first.shape} and {i.shape}", "their shapes differ", "broadcast them")
+            raise ShapeError(op, f"index arrays of {first.shape} and {i.shape}", "their shapes differ",
+                             "broadcast them")
     for a in axes:
         if x.shape[a] == 0 and first.size:
             raise IndexingError(op, f"axis {a} of {x.shape}", "an empty axis has no element to index")
@@ -125,7 +126,7 @@ def _scatter_numpy(op: str, ufunc: np.ufunc | None) -> Callable[..., np.ndarray]
         *indices, updates = rest
         where = _wrapped(op, x, tuple(indices), axes)
         out = x.copy()
-        front = out.transpose(_to_front(x.ndim, axes))                                         # a view: writes reach out
+        front = out.transpose(_to_front(x.ndim, axes))          # a view: writes reach out
         values = updates.transpose(M.inverse(_block_back(updates.ndim, indices[0].ndim, position)))
         if ufunc is None:
             # one axis of indices in row-major order: NumPy then writes in that order, and the last write wins
@@ -263,7 +264,8 @@ def _before(rows: Term, place: Term, reverse: bool) -> Term:
     n = place.aval.size
 
     def same(by: int) -> Term:
-        return M.broadcast_to(M.reshape(E.eq(place, _moved(place, by, reverse, -1)), shape=(n, 1)), shape=rows.aval.shape)
+        equal = E.eq(place, _moved(place, by, reverse, -1))
+        return M.broadcast_to(M.reshape(equal, shape=(n, 1)), shape=rows.aval.shape)
 
     product = E.where(same(1), _moved(rows, 1, reverse, 1), like(rows, 1))
     by = 1
@@ -302,8 +304,8 @@ def _shares(out: Term, x: Term, indices: tuple[Term, ...], updates: Term, axes: 
     best = gather(out, *indices, axes=axes, position=position)
     x_wins = E.bit_or(E.eq(x, out), E.ne(x, x))                # a NaN is the extreme of its place
     u_wins = E.bit_or(E.eq(updates, best), E.ne(updates, updates))
-    dtype = x.aval.dtype
-    count = scatter_add(E.cast(x_wins, dtype=dtype), *indices, E.cast(u_wins, dtype=dtype), axes=axes, position=position)
+    x_counts, u_counts = (E.cast(wins, dtype=x.aval.dtype) for wins in (x_wins, u_wins))
+    count = scatter_add(x_counts, *indices, u_counts, axes=axes, position=position)
     return x_wins, u_wins, count
 
 
@@ -319,7 +321,8 @@ def _extreme_jvp(ts: tuple[Term | None, ...], out: Term, x: Term, *rest: Term, a
     *indices, updates = rest
     x_wins, u_wins, count = _shares(out, x, tuple(indices), updates, axes, position)
     tx, tu = _tangents(ts, x, updates)
-    return E.div(scatter_add(E.select(x_wins, tx, 0), *indices, E.select(u_wins, tu, 0), axes=axes, position=position), count)
+    tx, tu = E.select(x_wins, tx, 0), E.select(u_wins, tu, 0)
+    return E.div(scatter_add(tx, *indices, tu, axes=axes, position=position), count)
 
 
 scatter_set = _scatter("scatter_set", None, "fiucb", None, Custom(_set_vjp, _linear_jvp))
@@ -373,8 +376,8 @@ def along_axis(order: Term, axis: int) -> tuple[Term, ...]:
         if a == axis:
             out.append(order)
         else:
-            ramp = M.reshape(iota(size=n, dtype=order.aval.dtype), shape=tuple([n if k == a else 1 for k in range(len(shape))]))
-            out.append(M.broadcast_to(ramp, shape=shape))
+            ones = tuple([n if k == a else 1 for k in range(len(shape))])
+            out.append(M.broadcast_to(M.reshape(iota(size=n, dtype=order.aval.dtype), shape=ones), shape=shape))
     return tuple(out)
 
 
@@ -409,5 +412,5 @@ def _searchsorted_aval(x: Aval, values: Aval, *, side: str) -> Aval:
     return aval(values.shape, int64)
 
 
-searchsorted = Prim("searchsorted", lambda x, values, *, side: np.searchsorted(x, values, side), _searchsorted_aval, Host(),
-                    names=("side",))
+searchsorted = Prim("searchsorted", lambda x, values, *, side: np.searchsorted(x, values, side),
+                    _searchsorted_aval, Host(), names=("side",))

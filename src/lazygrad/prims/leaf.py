@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..ir import scalar as S
 from ..ir.aval import Aval, aval
-from ..ir.term import Term, term
+from ..ir.term import MEMOS, Term, term
 from .base import Index, Leaf, Prim
 
 source = Prim("source", lambda **_: None, lambda **_: None, Leaf(), names=("slot", "graph", "requires_grad"))
@@ -33,10 +33,23 @@ def constant(value: bool | int | float | complex, shape: tuple[int, ...], dtype:
     >>> constant(1, (), dtypes.float32) is constant(1.0, (), dtypes.float32)
     True
     """
+    kind = type(value)                                           # 0.0 == -0.0 and 2 == 2.0 == True, but not as constants
+    key = (repr(value) if kind is complex or not value else value, kind, shape, dtype)
+    try:
+        return _constants[key]
+    except KeyError:
+        pass
     value = np.asarray(value).astype(dtype).item()
     if value != value:
         value = math.nan if dtype.kind == "f" else complex(math.nan, math.nan)
-    return full(value=value, text=repr(value), shape=shape, dtype=dtype)
+    made = full(value=value, text=repr(value), shape=shape, dtype=dtype)
+    if value == value:
+        _constants[key] = made
+    return made
+
+
+_constants: dict[tuple, Term] = {}
+MEMOS.append(_constants)
 
 
 def like(t: Term, value: float) -> Term:

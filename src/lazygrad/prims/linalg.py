@@ -109,7 +109,7 @@ def _high_pade(a: np.ndarray) -> np.ndarray:
     if s.any():                                 # d(8) and d(10), never larger, cost two more products
         d8, d10 = _norm(four @ four) ** (1 / 8), _norm(six @ four) ** (1 / 10)
         s = _halvings(np.minimum(np.maximum(d6, d8), np.maximum(d8, d10)), p)
-    # more where rounding of |A|²⁷ could show: log2(α / u) / 26 of (2009), α = |c| ‖|2⁻ˢA|²⁷‖ / ‖2⁻ˢA‖, u = 2⁻⁵³
+    # more where rounding of |A|²⁷ could show: log2(α / u) / 26 of (2009), u = 2⁻⁵³, α = |c| ‖|2⁻ˢA|²⁷‖ / ‖2⁻ˢA‖
     size = np.abs(one)
     row = np.ones((len(a), 1, a.shape[-1]))
     for _ in range(27):
@@ -245,7 +245,7 @@ def _inner(a: Term, b: Term) -> Term:
 
 
 def _cofactor_numpy(a: np.ndarray) -> np.ndarray:
-    # A = U S V: cof A = det(U) det(V) conj(U) cof(S) conj(V), and cof(S) holds the products of the other singular values
+    # A = U S V: cof A = det(U) det(V) conj(U) cof(S) conj(V); cof(S) holds the products of the other singular values
     if a.size == 0:
         return a.copy()
     u, s, v = np.linalg.svd(a)
@@ -289,16 +289,16 @@ logabsdet = Prim("logabsdet", lambda a: np.linalg.slogdet(a)[1], _scalar_aval("l
                  Custom(_logabsdet_vjp, _logabsdet_jvp))
 
 
-def _signdet_vjp(ct: Term, out: Term, a: Term) -> tuple[Term | None]:
+def _signdet_vjp(ct: Term, out: Term, a: Term) -> tuple[Term]:
     # sign = exp(i φ), dφ = Im(A⁻ᵀ : dA); real signs are piecewise constant
     if E.is_real(a):
-        return (None,)
+        return (like(a, 0),)
     turn = E.mul(ct, out)
     return (E.mul(_over_matrix(_imaginary(turn), a), M.transposed(inv(a))),)
 
 
-def _signdet_jvp(ts: tuple[Term, ...], out: Term, a: Term) -> Term | None:
-    return None if E.is_real(a) else E.mul(out, _imaginary(_inner(M.transposed(inv(a)), ts[0])))
+def _signdet_jvp(ts: tuple[Term, ...], out: Term, a: Term) -> Term:
+    return like(out, 0) if E.is_real(a) else E.mul(out, _imaginary(_inner(M.transposed(inv(a)), ts[0])))
 
 
 def _imaginary(z: Term) -> Term:

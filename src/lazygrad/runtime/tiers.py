@@ -192,7 +192,8 @@ class Native:
 
     def __del__(self) -> None:
         global _held
-        _held -= getattr(self, "held", 0)
+        if _held is not None:                  # None: interpreter shutdown
+            _held -= getattr(self, "held", 0)
 
     # -- the ways of running that need Python
 

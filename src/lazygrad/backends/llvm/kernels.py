@@ -17,7 +17,7 @@ from .text import Builder, Function, Module, element, typed
 from .values import INDEX, Values, Vector, parts, stored
 
 BOOL = np.dtype("bool")
-FAULT = 2                        # position of the fault cell in args
+FAULT = 2                        # position in args of the pointer to the fault cell
 UNROLLED = 4                     # vectors of accumulators side by side, in small bodies
 SMALL = 16                       # scalar operations of a body that counts as small
 REGISTERS = 8                    # vectors of accumulators that are kept at most
@@ -61,7 +61,7 @@ class _Writer:
     def report(self, checks: list[str]) -> None:
         """Put the code of a failed check into the fault cell, unless it holds one."""
         fn = self.fn
-        cell = fn.emit(f"getelementptr i64, ptr {fn.args}, i64 {FAULT}")
+        cell = fn.emit(f"load ptr, ptr {fn.emit(f'getelementptr ptr, ptr {fn.args}, i64 {FAULT}')}, align 8")
         fault = fn.emit(f"load i64, ptr {cell}, align 8")
         for name in checks:
             free = fn.emit(f"icmp eq i64 {fault}, 0")

@@ -1,0 +1,250 @@
+"""Fuse: kernels that loop over the same rows become one, row by row, so that a row stays in the cache between them.
+
+In: calls as (kernel, buffers) in order. Out: fewer calls. A later kernel joins an earlier one where all it reads was there
+before, or is written by the earlier one in the same row. (softmax, layernorm, cross-entropy: one kernel each.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..ir import scalar as S
+from ..ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
+from ..ir.program import Buffer
+from .loops import parts, rewrite, walk
+
+MOST = 12            # kernels that become one at most
+
+
+@dataclass(slots=True)
+class Piece:
+    """A kernel call in the making; `joined` counts the kernels it is made of."""
+
+    kernel: Kernel
+    buffers: tuple[int, ...]
+    joined: int = 1
+
+
+@dataclass(slots=True)
+class Rows:
+    """A kernel seen as statements before, a loop over rows, and statements after."""
+
+    before: tuple[Stmt, ...]
+    loop: Loop
+    after: tuple[Stmt, ...]
+
+
+def rows(kernel: Kernel) -> Rows | None:
+    """The row form of a kernel, None where it has none: one loop that is no fill, and no loops after it."""
+    body = kernel.body
+    at = [p for p, s in enumerate(body) if isinstance(s, Loop)]
+    if not at or any([not _fills(body[p]) for p in at[:-1]]):
+        return None
+    last = at[-1]
+    if at != list(range(last + 1)):
+        return None
+    return Rows(body[:last], body[last], body[last + 1:])
+
+
+def _fills(loop: Loop) -> bool:
+    return len(loop.body) == 1 and isinstance(loop.body[0], Store) and loop.body[0].value.op is S.CONST
+
+
+def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """All statements that are not loops."""
+    for s in body:
+        if isinstance(s, Loop):
+            yield from statements(s.body)
+        else:
+            yield s
+
+
+def scalars(s: Stmt) -> tuple[S.Scalar, ...]:
+    """The scalars of a statement that is no loop."""
+    if isinstance(s, Check):
+        return (s.ok,)
+    return (s.value,) if isinstance(s, Accumulate) else (s.index, s.value)
+
+
+def loads(body: tuple[Stmt, ...]) -> list[S.Scalar]:
+    return [x for x in walk([x for s in statements(body) for x in scalars(s)]) if x.op is S.LOAD]
+
+
+def in_row(i: S.Scalar, var: S.Scalar) -> int:
+    """k where index i is k * var plus something in [0, k), else 0: the element belongs to row `var`."""
+    constant, atoms = parts(i)
+    k = dict(atoms).get(var, 0)
+    if k <= 0:
+        return 0
+    rest = S.iadd(i, S.imul(var, -k))
+    span = S.bounds(rest)
+    return k if span is not None and 0 <= span[0] and span[1] < k and var not in walk([rest]) else 0
+
+
+def join(a: Piece, b: Piece) -> Piece | None:
+    """`b` after `a`, row by row, None where b may not or need not run so."""
+    p, q = rows(a.kernel), rows(b.kernel)
+    if p is None or q is None or a.joined + b.joined > MOST or p.loop.extent != q.loop.extent:
+        return None
+    if not any([isinstance(s, Loop) for s in (*p.loop.body, *q.loop.body)]):
+        return None
+    shared = set(a.buffers) & set(b.buffers)
+    if not shared or not _legal(a, p, b, q):
+        return None
+    numbers = {buffer: k for k, buffer in enumerate(a.buffers)}
+    for buffer in b.buffers:
+        numbers.setdefault(buffer, len(numbers))
+    names = {c: f"c{k + _carries(a.kernel)}" for k, c in enumerate(_carry_names(b.kernel.body))}
+    body = _renamed(b.kernel.body, [numbers[buffer] for buffer in b.buffers], names)
+    q = Rows(body[:len(q.before)], body[len(q.before)], body[len(q.before) + 1:])
+    loop = Loop(p.loop.var, p.loop.extent, "serial", p.loop.body + q.loop.body, p.loop.carries + q.loop.carries)
+    dtypes = {n: prm for n, prm in zip(range(len(a.buffers)), a.kernel.params, strict=True)}
+    for buffer, prm in zip(b.buffers, b.kernel.params, strict=True):
+        n = numbers[buffer]
+        dtypes[n] = Param(prm.dtype, prm.writes or (n in dtypes and dtypes[n].writes))
+    kernel = Kernel(tuple([dtypes[n] for n in range(len(numbers))]), p.before + q.before + (loop,) + p.after + q.after,
+                    a.kernel.work + b.kernel.work)
+    return Piece(kernel, tuple(numbers), a.joined + b.joined)
+
+
+def _legal(a: Piece, p: Rows, b: Piece, q: Rows) -> bool:
+    """Whether what b reads of a's results is of the same row."""
+    written = {a.buffers[k] for k, prm in enumerate(a.kernel.params) if prm.writes}
+    mine = {k for k, buffer in enumerate(b.buffers) if buffer in written}
+    if any([b.kernel.params[k].writes for k in mine]):
+        return False
+    if not mine:
+        return True
+    if any([x.params[0] in mine for x in loads(q.before) + loads(q.after)]):
+        return False
+    var = S.var(p.loop.var, p.loop.extent)
+    sizes: dict[int, set[int]] = {}
+    for s in statements(p.before + p.after):
+        if isinstance(s, (Store, Combine)):
+            sizes.setdefault(a.buffers[s.buffer], set()).add(0)
+    for s in statements(p.loop.body):
+        if isinstance(s, (Store, Combine)):
+            sizes.setdefault(a.buffers[s.buffer], set()).add(in_row(s.index, var))
+    for x in loads(q.loop.body):
+        if x.params[0] in mine:
+            sizes[b.buffers[x.params[0]]].add(in_row(x.args[0], var))
+    return all([len(ks) == 1 and 0 not in ks for buffer, ks in sizes.items() if buffer in {b.buffers[k] for k in mine}])
+
+
+def _carry_names(body: tuple[Stmt, ...]) -> list[str]:
+    out: list[str] = []
+    for s in body:
+        if isinstance(s, Loop):
+            out += [c.name for c in s.carries] + _carry_names(s.body)
+    return out
+
+
+def _carries(kernel: Kernel) -> int:
+    return 1 + max([int(c[1:]) for c in _carry_names(kernel.body)], default=-1)
+
+
+def _renamed(body: tuple[Stmt, ...], numbers: list[int], names: dict[str, str]) -> tuple[Stmt, ...]:
+    """The statements over other buffer numbers and carry names."""
+    done: dict[S.Scalar, S.Scalar] = {}
+    for x in walk([x for s in statements(body) for x in scalars(s)]):
+        if x.op is S.LOAD:
+            done[x] = S.scalar(S.LOAD, tuple([done[i] for i in x.args]), (numbers[x.params[0]],), x.dtype)
+        elif x.op is S.CARRY:
+            done[x] = S.carry(names[x.params[0]], x.dtype)
+        else:
+            rewrite([x], {}, done)
+
+    def copy(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        out: list[Stmt] = []
+        for s in body:
+            if isinstance(s, Loop):
+                carries = tuple([Carry(names[c.name], c.monoid, c.dtype) for c in s.carries])
+                out.append(replace(s, body=copy(s.body), carries=carries))
+            elif isinstance(s, Check):
+                out.append(Check(done[s.ok], s.code))
+            elif isinstance(s, Accumulate):
+                out.append(Accumulate(names[s.carry], done[s.value]))
+            else:
+                out.append(replace(s, buffer=numbers[s.buffer], index=done[s.index], value=done[s.value]))
+        return tuple(out)
+    return copy(body)
+
+
+def fuse(steps: list, readers) -> list:
+    """The steps with row kernels joined to earlier ones. `readers(step)`: (buffers read, buffers written) of a step."""
+    out: list = []
+    writer: dict[int, int] = {}                 # buffer -> position in `out` of the step that writes it
+    latest: dict[int, int] = {}                 # rows -> position of the last kernel over so many rows
+    for step in steps:
+        reads, writes = readers(step)
+        form = rows(step.kernel) if isinstance(step, Piece) else None
+        at = latest.get(form.loop.extent) if form else None
+        if at is not None and all([writer.get(b, -1) <= at for b in (*reads, *writes)]):
+            joined = join(out[at], step)
+            if joined is not None:
+                out[at] = joined
+                for b in writes:
+                    writer[b] = at
+                continue
+        for b in writes:
+            writer[b] = len(out)
+        if form and (any([isinstance(s, Loop) for s in form.loop.body]) or form.loop.extent not in latest):
+            latest[form.loop.extent] = len(out)
+        out.append(step)
+    return out
+
+
+def reuse(piece: Piece, buffers: list[Buffer], private: set[int]) -> Piece:
+    """Temporaries of this call alone lie in a buffer that the call writes later anyway, at the same elements.
+
+    `private`: the buffers that no other step touches.
+    """
+    form = rows(piece.kernel) if piece.joined > 1 else None
+    if form is None:
+        return piece
+    uses: dict[int, list[_Use]] = {}
+    for n, s in enumerate(form.loop.body):
+        flat = isinstance(s, Loop) and not any([isinstance(x, Loop) for x in s.body])
+        for x in loads((s,)):
+            uses.setdefault(x.params[0], []).append(_Use(n, x.args[0], False))
+        for x in statements((s,)):
+            if isinstance(x, (Store, Combine)):
+                uses.setdefault(x.buffer, []).append(_Use(n, x.index, flat and isinstance(x, Store)))
+    outside = {x.params[0] for x in loads(form.before + form.after)}
+    outside |= {x.buffer for x in statements(form.before + form.after) if isinstance(x, (Store, Combine))}
+    var = S.var(form.loop.var, form.loop.extent)
+    new, taken = list(piece.buffers), set()
+    for t in sorted(uses.keys() - outside):
+        mine = buffers[piece.buffers[t]]
+        if t in taken or mine.kind != "temp" or piece.buffers[t] not in private or not piece.kernel.params[t].writes:
+            continue
+        for u in sorted(uses.keys() - outside - taken - {t}):
+            other = buffers[piece.buffers[u]]
+            alike = other.kind != "input" and other.aval.dtype == mine.aval.dtype and other.aval.size == mine.aval.size
+            if alike and piece.kernel.params[u].writes and new[u] == piece.buffers[u] and _after(uses[t], uses[u], var):
+                new[t] = new[u]
+                taken |= {t, u}
+                break
+    return Piece(piece.kernel, tuple(new), piece.joined)
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A buffer's element touched in statement `at` of a row; `stores`: by a store in an innermost loop there."""
+
+    at: int
+    index: S.Scalar
+    stores: bool
+
+
+def _after(t: list[_Use], u: list[_Use], var: S.Scalar) -> bool:
+    """Whether u is first written when t is last read, or later, both within their row."""
+    spans = {in_row(x.index, var) for x in t + u}
+    if len(spans) != 1 or 0 in spans:
+        return False
+    end, start = max([x.at for x in t]), min([x.at for x in u])
+    if start != end:
+        return start > end
+    there = {x.index for x in t if x.at == end} | {x.index for x in u if x.at == end}
+    return len(there) == 1 and all([x.stores for x in u if x.at == end])
