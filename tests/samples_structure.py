@@ -118,6 +118,10 @@ def _matrices(params: dict[str, Any] | None = None, columns: int | None = None) 
 
 
 SAMPLES: dict[str, list[Row]] = {
+    "concatenate_many": [
+        Row(tuple(Arg((2, n % 3)) for n in range(20)), {"axis": 1}),
+        Row((Arg((3,)), Arg((1,))), {"axis": 0}),
+    ],
     "gather": _indexed(None),
     "scatter_set": _indexed("real"),
     "scatter_add": _indexed("real"),

@@ -318,6 +318,16 @@ def test_accumulators_of_two_loops_widen_and_keep_nan():
     assert fault == 0
 
 
+@pytest.mark.parametrize("m,n", [(16, 16), (37, 45), (16, 3), (100, 33)])
+def test_transposition_runs_in_tiles(m, n):
+    x, y = np.arange(m * n, dtype=f4).reshape(n, m), np.arange(m * n, dtype=f4).reshape(m, n)
+    r, i = S.var("r", m), S.var("i", n)
+    v = S.apply("add", S.load(0, S.flat((i, r), (n, m)), f4), S.load(1, S.flat((r, i), (m, n)), f4))
+    body = Loop("r", m, "serial", (Loop("i", n, "vector", (Store(2, S.flat((r, i), (m, n)), v),)),))
+    out, _ = run([body], [x, y, np.zeros((m, n), f4)], {2})
+    assert (out[2] == x.T + y).all()
+
+
 def test_rows_are_normalised_with_loop_invariants_outside_the_inner_loop():
     m, n = 5, 37
     x = np.random.default_rng(0).standard_normal((m, n)).astype(f4)
@@ -362,6 +372,29 @@ def test_combine_into_memory_also_where_steps_meet(monoid):
     same("scatter", out[2], want)
     same("aligned", out[3], MONOIDS[monoid](x, f4.type(1)))
     assert out[4][0] == MONOIDS[monoid].reduce(x, initial=0)
+
+
+def test_many_uses_of_a_function_share_one_copy():
+    i = S.var("i", 40)
+    x = S.load(0, i, f8)
+    total = x
+    for k in range(1, 31):
+        total = S.apply("add", total, S.apply("exp", S.apply("mul", x, S.const(1 / k, f8))))
+    body = Loop("i", 40, "vector", (Store(1, i, total),))
+    v = np.linspace(-1, 1, 40)
+    out, _ = run([body], [v, np.zeros(40)], {1})
+    np.testing.assert_allclose(out[1], v + sum(np.exp(v / k) for k in range(1, 31)), rtol=1e-14)
+    module = Module(target.host().has)
+    kernels.write(module, "k", Kernel((Param(f8, False), Param(f8, True)), (body,)))
+    assert module.text().count("call <8 x double> @exp_v8f64(") == 30 - scalars.INLINED
+
+
+def test_a_deep_expression_is_emitted_without_recursion():
+    total = S.load(0, S.index(0), f8)
+    for _ in range(3000):
+        total = S.apply("add", total, S.const(0.5, f8))
+    out, _ = run([Store(1, S.index(0), total)], [np.ones(1), np.zeros(1)], {1})
+    assert out[1][0] == 1501
 
 
 def test_index_values_and_comparisons_of_indices():

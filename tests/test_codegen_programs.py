@@ -62,7 +62,8 @@ def compare(roots, got, want, rounded):
     for r, g, w in zip(roots, got, want, strict=True):
         assert g.dtype == w.dtype and g.shape == w.shape
         tolerance = {2: 4e-3, 4: 1e-5, 8: 1e-11}.get(w.dtype.itemsize, 0) if w.dtype.kind == "f" and rounded else 0
-        np.testing.assert_allclose(g.astype(np.float64), w.astype(np.float64), rtol=tolerance, atol=tolerance, err_msg=repr(r))
+        wide = np.result_type(w.dtype, np.float64)
+        np.testing.assert_allclose(g.astype(wide), w.astype(wide), rtol=tolerance, atol=5 * tolerance, err_msg=repr(r))
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
@@ -75,7 +76,7 @@ def test_every_primitive_on_its_samples(dtype):
                 own = sources_of(values, len(sources))
                 roots.append(REGISTRY[name](*own, **row.params))
                 sources, arrays = sources + own, [*arrays, *values]
-        if not roots or all(r.aval.dtype.kind == "c" for r in roots):
+        if not roots:
             continue
         used = [s for s in sources if s in set(toposort(roots))]
         kept = [a for s, a in zip(sources, arrays, strict=True) if s in used]

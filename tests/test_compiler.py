@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from program_interpreter import run_program
 
 from lazygrad import compiler, reference
 from lazygrad.ad.vjp import vjp
+from lazygrad.compiler import memory
 from lazygrad.ir import kernel
 from lazygrad.ir import scalar as S
 from lazygrad.ir.aval import aval
@@ -231,6 +233,65 @@ def test_accumulating_product_writes_over_its_addend():
     assert [type(s) for s in program.steps] == [Gemm] and program.steps[0].accumulate
 
 
+def test_one_weight_for_a_whole_batch_is_one_product():
+    x, w = source(0, (4, 10, 24)), source(1, (24, 20))
+    wb = M.broadcast_to(w, shape=(4, 24, 20))
+    y = C.matmul(x, wb)
+    program = check([y, *vjp([y], [like(y, 1)], [x, w])], tol=1e-4)
+    assert [s.batch for s in program.steps if isinstance(s, Gemm)] == [1, 1, 1]
+
+
+# ---- rows -------------------------------------------------------------------------------------------------------------
+
+def spread(r: Term, shape: tuple[int, ...]) -> Term:
+    """A number for each row, repeated along it."""
+    return M.broadcast_to(M.reshape(r, shape=(*r.aval.shape, 1)), shape=shape)
+
+
+def softmax(x: Term) -> Term:
+    e = E.exp(E.sub(x, spread(R.max(x, axes=(x.aval.ndim - 1,)), x.aval.shape)))
+    return E.div(e, spread(R.sum(e, axes=(x.aval.ndim - 1,)), x.aval.shape))
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (2, 3, 5), (1, 4), (5, 1), (0, 3)], ids=str)
+def test_softmax_is_one_kernel_over_rows(shape):
+    x = source(0, shape)
+    y = softmax(x)
+    program = check([y])
+    assert len(program.steps) <= (1 if min(shape[0], shape[-1]) != 1 else 3)
+    check([y, *vjp([y], [E.cos(x)], [x])])
+
+
+def test_layernorm_is_one_kernel_over_rows():
+    x, gain = source(0, (7, 8)), source(1, (8,))
+    mean = E.scale(R.sum(x, axes=(1,)), 1 / 8)
+    d = E.sub(x, spread(mean, (7, 8)))
+    scale = E.rsqrt(E.add(E.scale(R.sum(E.mul(d, d), axes=(1,)), 1 / 8), constant(1e-5, (7,), f32)))
+    y = E.mul(E.mul(d, spread(scale, (7, 8))), M.broadcast_to(gain, shape=(7, 8)))
+    assert len(check([y]).steps) == 1
+    check([y, *vjp([y], [E.sin(x)], [x, gain])], tol=1e-4)
+
+
+def test_cross_entropy_with_gradient_is_one_kernel_over_rows():
+    x, t = source(0, (6, 9)), source(1, (6, 9))
+    m = R.max(x, axes=(1,))
+    shifted = E.sub(x, spread(m, (6, 9)))
+    logp = E.sub(shifted, spread(E.log(R.sum(E.exp(shifted), axes=(1,))), (6, 9)))
+    loss = E.neg(R.sum(E.mul(t, logp), axes=(0, 1)))
+    assert len(check([loss, *vjp([loss], [like(loss, 1)], [x])]).steps) <= 2
+
+
+def test_rows_that_need_other_rows_stay_apart():
+    x = source(0, (5, 5))
+    s = R.sum(x, axes=(1,))
+    check([E.mul(x, M.broadcast_to(s, shape=(5, 5))), s])                  # the sum of row j at column j
+    c = R.sum(x, axes=(0,))
+    check([E.mul(x, spread(c, (5, 5))), E.sub(x, spread(s, (5, 5)))])
+    e = E.exp(E.sub(x, spread(s, (5, 5))))
+    check([E.mul(M.permute(e, axes=(1, 0)), spread(R.sum(e, axes=(1,)), (5, 5)))])
+    check([R.sum(E.mul(e, M.slice_(e, start=(4, 0), step=(-1, 1), shape=(5, 5))), axes=(1,))])
+
+
 # ---- indexing ---------------------------------------------------------------------------------------------------------
 
 def test_gather_and_scatter():
@@ -240,6 +301,24 @@ def test_gather_and_scatter():
     check([I.scatter_add(x, i, u, axes=(1,), position=1), I.scatter_set(E.mul(x, x), i, u, axes=(1,), position=1)])
     row = source(4, (6, 4, 3))
     check([I.scatter_add(like(x, 0), i, E.exp(row), axes=(0,), position=0)])
+
+
+def test_gather_at_a_ramp_is_a_load_without_checks():
+    x = source(0, (5, 3))
+    rows = M.broadcast_to(M.reshape(iota(size=5, dtype=i64), shape=(5, 1)), shape=(5, 3))
+    columns = M.broadcast_to(iota(size=3, dtype=i32), shape=(5, 3))
+    program = check([I.gather(x, rows, E.cast(columns, dtype=i64), axes=(0, 1), position=0)])
+    assert texts(program) == """\
+kernel(b0: float32, b1: float32*)
+  for i0 in 15 vector overrun:
+    b1[i0] = b0[i0]"""
+
+
+def test_integer_data_beside_indices():
+    x, i, j = source(0, (4, 3), i64), source(1, (5,), i64), source(2, (5, 3), i64)
+    rows = I.gather(x, i, axes=(0,), position=0)
+    y = E.where(E.lt(rows, constant(2, (5, 3), i64)), E.add(rows, constant(3, (5, 3), i64)), constant(7, (5, 3), i64))
+    check([y, R.sum(E.maximum(y, j), axes=(0,)), I.scatter_add(x, i, E.add(j, constant(1, (5, 3), i64)), axes=(0,), position=0)])
 
 
 def test_out_of_range_index_is_a_fault():
@@ -329,6 +408,42 @@ def test_explain_shows_every_pass():
         assert word in text
 
 
+def test_arena_places_of_living_buffers_are_apart():
+    rng = np.random.default_rng(3)
+    lives = []
+    for first in range(300):
+        size = 16 if rng.random() < 0.3 else int(rng.integers(5, 60)) * 64
+        lives.append((size, first, first + int(rng.integers(0, 12))))
+    offsets, arena = memory.place(lives)
+    spans = [(at, at + size, first, last) for at, (size, first, last) in zip(offsets, lives, strict=True)]
+    for n, (a, b, first, last) in enumerate(spans):
+        assert b <= arena and a % (16 if b - a == 16 else 64) == 0
+        assert all([b <= c or d <= a or stop < first for c, d, _, stop in spans[:n]])
+    assert arena < sum([size for size, _, _ in lives]) / 5
+
+
+def test_temporaries_share_the_arena():
+    t = source(0, (64, 64))
+    for _ in range(20):
+        t = C.matmul(t, t)
+    program = compiler.compile([t], [source(0, (64, 64))], [None], CAPS)
+    assert program.arena <= 2 * (64 * 64 * 4 + 256)
+
+
+@pytest.mark.parametrize("nodes", [40_000])
+def test_deep_graphs_compile_in_linear_time(nodes):
+    def seconds(n: int) -> float:
+        t = x = source(0, ())
+        for k in range(n):
+            t = E.sin(t) if k % 2 else E.add(t, x)
+        start = time.process_time()
+        compiler.compile([t], [x], [None], CAPS)
+        return time.process_time() - start
+    seconds(100)
+    short = min([seconds(nodes // 10) for _ in range(3)])
+    assert seconds(nodes) < 30 * short
+
+
 # ---- random programs --------------------------------------------------------------------------------------------------
 
 def random_roots(seed: int) -> list[Term]:
@@ -349,7 +464,7 @@ def random_roots(seed: int) -> list[Term]:
     for _ in range(int(rng.integers(4, 16))):
         x = pick()
         shape, ndim = x.aval.shape, x.aval.ndim
-        kind = rng.integers(11)
+        kind = rng.integers(14)
         if kind <= 2:
             f = [E.tanh, E.sin, E.neg, E.abs, E.sigmoid][rng.integers(5)]
             y = f(x)
@@ -365,6 +480,12 @@ def random_roots(seed: int) -> list[Term]:
             y = M.slice_(x, start=tuple([k - 1 for k in shape]), step=(-1,) * ndim, shape=shape)
         elif kind == 9 and ndim == 2:
             y = E.tanh(C.matmul(x, M.transposed(x)))
+        elif kind == 13 and ndim == 2:
+            best = R.argmax(x, axis=1)
+            y = I.gather(E.sin(x), iota(size=shape[0], dtype=i64), best, axes=(0, 1), position=0)
+        elif kind >= 11 and ndim:
+            r = [R.sum, R.max][rng.integers(2)](x, axes=(ndim - 1,))
+            y = [E.sub, E.mul, E.add][rng.integers(3)](E.sin(x), spread(E.sigmoid(r) if rng.random() < 0.5 else r, shape))
         elif kind == 10 and ndim:
             y = M.concatenate(x, E.cos(x), axis=0) if x.aval.size < 40 else R.cumsum(x, axis=0, reverse=bool(rng.integers(2)))
         else:
@@ -378,6 +499,6 @@ def random_roots(seed: int) -> list[Term]:
     return roots
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(120))
 def test_random_programs(seed):
     check(random_roots(seed), tol=2e-4)

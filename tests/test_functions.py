@@ -142,7 +142,7 @@ def test_functions_of_bools_follow_numpy(name):
 def test_operators_and_reflected_operators():
     x, n = tensor(POSITIVE), POSITIVE
     for got, want in [(2 - x, 2 - n), (2 / x, 2 / n), (2 ** x, 2 ** n), (7 // x, 7 // n), (7 % x, 7 % n), (-x, -n), (+x * 1, n), (abs(x - 1), abs(n - 1)),
-                      (x > 1, n > 1), (1 > x, 1 > n), (x == n, n == n), (x != 1, n != 1), (x ** 3, n ** 3), (x ** -1, n ** -1.0), (x ** 0.5, n ** 0.5),
+                      (x > 1, n > 1), (x < 1, n < 1), (x == n, np.ones_like(n, bool)), (x != 1, n != 1), (x ** 3, n ** 3), (x ** -1, n ** -1.0), (x ** 0.5, n ** 0.5),
                       ((x > 1) & (x < 2), (n > 1) & (n < 2)), (~(x > 1), ~(n > 1)), (n - x, n - n), (n @ x.mT, n @ n.T)]:
         check(got, want)
     i = np.array([5, 12])
@@ -457,3 +457,44 @@ def test_methods_and_aliases_are_the_functions():
 def test_every_public_function_has_a_docstring_with_an_example():
     for name, f in FUNCTIONS.items():
         assert f.__doc__ and (">>>" in f.__doc__ or name in ("logaddexp", "nextafter", "digamma", "psi")), name
+
+
+# ---- statistics, questions about dtypes ---------------------------------------------------------------------------------
+
+N = np.where(B > 1, np.nan, B)
+
+
+@pytest.mark.parametrize("axis", [None, 0, (1, 2)])
+@pytest.mark.parametrize("name", ["nansum", "nanmean", "nanmax", "nanmin", "nanvar", "nanstd", "ptp"])
+def test_statistics(name, axis):
+    x = B if name == "ptp" else N
+    check(getattr(F, name)(tensor(x), axis=axis), getattr(np, name)(x, axis=axis))
+
+
+def test_averages_select_isin_one_hot():
+    w = np.array([1.0, 2.0, 3.0])
+    check(F.average(tensor(B), 1, tensor(w)), np.average(B, 1, w))
+    check(F.average(tensor(B), weights=tensor(B**2)), np.average(B, weights=B**2))
+    check(F.select([tensor(A > 1), tensor(A > 0)], [tensor(A), 0.5], -1), np.select([A > 1, A > 0], [A, 0.5], -1.0))
+    check(F.isin(tensor([[1, 2], [3, 4]]), tensor([2, 3])), np.isin([[1, 2], [3, 4]], [2, 3]))
+    check(F.one_hot(tensor([2, 0]), 3), np.eye(3, dtype=np.float32)[[2, 0]])
+    assert bool(F.allclose(tensor(A), tensor(A + 1e-9))) and not bool(F.allclose(tensor(A), tensor(A + 1)))
+    assert bool(F.array_equal(tensor(A), tensor(A))) and not bool(F.array_equal(tensor(A), tensor(B)))
+
+
+def test_skipped_nans_have_no_gradient():
+    x = tensor(np.array([1.0, np.nan, 3.0]))
+    F.nanmean(x).backward()
+    assert np.asarray(x.grad).tolist() == [0.5, 0.0, 0.5]
+    x = tensor(np.array([1.0, np.nan, 3.0]))
+    F.nanvar(x).backward()
+    assert np.asarray(x.grad).tolist() == [-1.0, 0.0, 1.0]
+
+
+def test_questions_about_dtypes():
+    assert F.result_type(tensor([1]), np.float32, 2) == np.float32
+    assert F.result_type(np.dtype("int8"), np.dtype("uint8")) == np.int16
+    assert F.can_cast("int8", "int16") and not F.can_cast("int16", "int8")
+    assert F.isdtype(np.dtype("uint8"), "unsigned integer") and not F.isdtype(np.dtype("uint8"), ("signed integer", "bool"))
+    assert F.finfo(tensor([1.0])).eps == np.finfo(np.float64).eps and F.iinfo("int16").max == 32767
+    assert F.broadcast_shapes((3, 1), (4,)) == (3, 4)

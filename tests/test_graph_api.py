@@ -76,11 +76,12 @@ def test_nothing_read_after_set_is_stale(graph):
     x, y = graph.tensor([1.0, 2.0]), graph.tensor([3.0, 4.0])
     z = (x + y) * x
     w = z * 2
+    b = np.array([3.0, 4.0])
     for k in range(5):
         x.set([k, k + 1.0])
         a = np.array([k, k + 1.0])
-        close(w.value, 2 * (a + [3, 4]) * a)
-        close(z.value, (a + [3, 4]) * a)
+        close(w.value, 2 * (a + b) * a)
+        close(z.value, (a + b) * a)
         x.grad = None
         z.backward()
         close(x.grad, 2 * a + [3, 4])

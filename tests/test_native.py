@@ -6,6 +6,7 @@ import ctypes
 import gc
 import itertools
 import math
+import os
 import random
 import struct
 import subprocess
@@ -111,7 +112,8 @@ def test_invalid_text_is_an_error_not_an_abort(text):
 
 
 def test_long_straight_scalar_code_takes_the_quick_generator():
-    assert jit.effort("\n".join(["%a = fadd double %b, %c"] * 10_000)) == 0
+    assert jit.effort("@table = constant [3 x i64]\n" + "\n".join(["%a = fadd double %b, %c"] * 10_000)) == 0
+    assert jit.effort("\n".join(["%a = fadd double %b, %c\nbr i1 %c, label %x, label %y"] * 10_000)) == 1
     assert jit.effort("\n".join(["%a = fadd double %b, %c"] * 100)) == 1
     assert jit.effort("\n".join(["%a = fadd <16 x float> %b, %c"] * 10_000)) == 1
 
@@ -129,6 +131,43 @@ def test_threads_compile_at_once():
     for t in threads:
         t.join()
     assert found == {i: 2.0 * i for i in range(6)}
+
+
+FORK = """
+import ctypes, os, signal, threading
+from lazygrad.backends.llvm import jit
+
+def text(i):
+    return f"define double @f(double %x) {{\\n %y = fmul double %x, {i}.0\\n ret double %y }}"
+
+def work(i):
+    while not stop.is_set():
+        jit.compile_text(text(i))
+
+stop = threading.Event()
+threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+for t in threads:
+    t.start()
+codes = []
+for i in range(6):
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        code = jit.native(text(i)).loaded
+        f = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address("f"))
+        os._exit(0 if f(2.0) == 2.0 * i else 1)
+    codes.append(os.waitpid(child, 0)[1])
+stop.set()
+for t in threads:
+    t.join()
+print(codes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_child_of_a_fork_amid_compilations_compiles():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=200)
+    assert (done.stdout.strip(), done.stderr) == (str([0] * 6), "")
 
 
 # ---- the loader -----------------------------------------------------------------------------------------------------

@@ -125,6 +125,18 @@ def test_slice_and_embed_are_numpys_slices():
     assert np.array_equal(run(movement.embed, x[:2, :2], shape=(4, 6), start=(3, 5), step=(-2, -3)), expected)
 
 
+def test_many_pieces_are_joined_by_copying():
+    arrays = [np.full((k % 3, 2), k, float) for k in range(40)]
+    xs = leaves(arrays)
+    root = movement.concatenate(*xs, axis=0)
+    assert root.op is movement.concatenate_many and movement.concatenate(*xs[:5], axis=0).op is movement.concatenate_few
+    assert np.array_equal(reference.evaluate([root], dict(zip(xs, arrays, strict=True)))[0], np.concatenate(arrays))
+    rows = np.arange(80.0).reshape(-1, 2)[: root.aval.shape[0]]
+    pieces = np.split(rows, np.cumsum([len(a) for a in arrays])[:-1])
+    for g, piece in zip(gradients(root, rows, xs, arrays), pieces, strict=True):
+        assert np.array_equal(g, piece)
+
+
 @pytest.mark.parametrize("dtype", [F64, C128], ids=str)
 @pytest.mark.parametrize("descending", [False, True])
 def test_sorting_is_stable_and_puts_nan_last(descending, dtype):

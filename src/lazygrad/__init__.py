@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import dtypes, errors, functions
+from .context import no_grad
 from .dtypes import (
     complex64,
     complex128,
@@ -28,14 +29,18 @@ from .dtypes import (
     uint64,
 )
 from .graph import Graph, asarray, tensor
-from .tensor import Tensor, no_grad
+from .tensor import Tensor
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-globals().update(getattr(functions, "FUNCTIONS", {}))        # every public function by name
+globals().update(functions.FUNCTIONS)              # every public function by name
 bool = dtypes.bool_
 SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
+
+__all__ = ["Graph", "Tensor", "asarray", "bool", "complex64", "complex128", "dtypes", "errors", "float16", "float32", "float64", "int8", "int16",
+           "int32", "int64", "no_grad", "tensor", "uint8", "uint16", "uint32", "uint64"]
+__all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:

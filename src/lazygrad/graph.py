@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from . import tensor as handles
+from .context import PACKAGE, user_frame
+from .data import check_device, dtype_of, to_array
 from .errors import DataError, GraphError
-from .ir.aval import aval
+from .ir.aval import Aval, aval
 from .ir.term import MEMOS, SWEEPS, Term
 from .prims import leaf as leaves
 from .runtime import gradients, plans, tiers
 from .runtime.memory import allocate
 from .runtime.slots import Leaf, states
-from . import tensor as handles
-from .tensor import LAST, PACKAGE, Tensor, check_device, store, to_array, touch, user_frame
+from .tensor import LAST, Tensor, store, touch
 
 GRAPHS: weakref.WeakValueDictionary[int, Graph] = weakref.WeakValueDictionary()
 REMEMBERED = 4                       # graphs whose last backward is kept for gradients of intermediates
@@ -31,7 +33,7 @@ _made = 0
 _lock = threading.RLock()
 _default: Graph | None = None
 
-LEAVES: dict[tuple, Term] = {}       # (slot, graph, shape, dtype, wants a gradient) -> source Term
+LEAVES: dict[tuple, Term] = {}       # (slot, graph, aval, wants a gradient) -> source Term
 UPDATES: dict[tuple, plans.Binding] = {}
 MEMOS.extend((LEAVES, UPDATES))
 
@@ -61,7 +63,7 @@ class Graph:
         del dropped
 
     def __del__(self) -> None:
-        if heapq is not None and hasattr(self, "number"):
+        if _numbers is not None and hasattr(self, "number"):      # None: interpreter shutdown
             heapq.heappush(_numbers, self.number)
 
     # -- leaves
@@ -84,18 +86,18 @@ class Graph:
         av = aval(array.shape, array.dtype)
         mine, at = allocate(av)
         mine[...] = array
-        return self._handle(mine, at, requires_grad, frame)
+        return self._handle(mine, at, av, requires_grad, frame)
 
-    def over(self, array: np.ndarray, at: int, frame: Any) -> Tensor:
+    def over(self, array: np.ndarray, at: int, av: Aval, frame: Any) -> Tensor:
         """A leaf that shares `array` (aligned and padded, at address `at`), without gradient."""
-        return self._handle(array, at, False, frame)
+        return self._handle(array, at, av, False, frame)
 
-    def _handle(self, array: np.ndarray, at: int, requires_grad: bool, frame: Any) -> Tensor:
-        a = Leaf(self, array, at)
-        key = (a.slot, self.number, array.shape, array.dtype, requires_grad)
+    def _handle(self, array: np.ndarray, at: int, av: Aval, requires_grad: bool, frame: Any) -> Tensor:
+        a = Leaf(self, array, at, av)
+        key = (a.slot, self.number, av, requires_grad)
         t = LEAVES.get(key)
         if t is None:
-            t = LEAVES[key] = leaves.leaf(a.slot, self.number, aval(array.shape, array.dtype), requires_grad)
+            t = LEAVES[key] = leaves.leaf(a.slot, self.number, av, requires_grad)
         h = t.handle()
         h.term, h.a, h.b = t, a, None
         c = frame.f_code
@@ -283,10 +285,10 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
     """
     check_device(device)
     if isinstance(obj, Tensor):
-        same = dtype is None or handles.dtype_of(dtype) == obj.dtype
+        same = dtype is None or dtype_of(dtype) == obj.dtype
         if copy:
             return obj.graph.tensor(obj, dtype)
-        return obj if same else handles._function("astype")(obj, handles.dtype_of(dtype))
+        return obj if same else handles._function("astype")(obj, dtype_of(dtype))
     if copy is False:
         raise DataError("asarray", type(obj).__name__, "values from outside are always copied", "leave copy out")
     h = default_graph().tensor(obj, dtype)
@@ -300,5 +302,3 @@ def _sweep() -> None:
 
 
 SWEEPS.append(_sweep)
-
-__all__ = ["GRAPHS", "Callable", "Graph", "Prepared", "asarray", "default_graph", "tensor", "update"]

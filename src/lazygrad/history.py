@@ -167,7 +167,7 @@ def accumulate_symbolic(root: Tensor, ct: Tensor | None) -> None:
         slot = source.params[0]
         new = wrap(g, root, (DERIVED, ct, owners.get(slot)))
         if slots.states[slot]:
-            old = slots.VIEWS[slot] or graph.over(slots.GRADIENTS[slot], slots.grads[slot], sys._getframe(2))
+            old = slots.VIEWS[slot] or graph.over(slots.GRADIENTS[slot], slots.grads[slot], source.aval, sys._getframe(2))
             new = _function("add")(old, new)
         slots.VIEWS[slot], slots.GRADIENTS[slot] = new, None
         slots.grads[slot] = 0

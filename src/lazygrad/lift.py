@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .errors import GraphError, LazygradError
+from .context import BARRED, PACKAGE, barred, source_line, user_frame
+from .errors import DataError, GraphError, LazygradError
 from .ir.term import MEMOS, SWEEPS, Term
 from .prims.base import REGISTRY
-from .tensor import BARRED, PACKAGE, DeepTensor, Tensor, adopt, barred, graph_of, user_frame
+from .tensor import DeepTensor, Tensor, adopt, graph_of
 
 Operand = Term | bool | int | float | complex       # a parameter that takes a tensor or a weakly typed Python number
 Terms = tuple[Operand, ...]                         # a parameter that takes a list or tuple of them
@@ -182,13 +183,16 @@ class Lifted:
             for h in held:
                 if h.term.graph is not None and held[0].term.graph is not None and h.term.graph != held[0].term.graph:
                     base = next(k for k in held if k.term.graph is not None)
-                    raise _noted(GraphError(self.name, f"{graph_of(base)!r} with {graph_of(h)!r}", "the operands belong to two graphs",
-                                            "make one in the other's graph: graph.tensor(x)"), code, at)
+                    error = GraphError(self.name, f"{graph_of(base)!r} with {graph_of(h)!r}", "the operands belong to two graphs",
+                                       "make one in the other's graph: graph.tensor(x)")
+                    _note(error, code, at)
+                    raise error
             call = inspect.BoundArguments(self.signature, values)
             try:
                 found = self.rule(*call.args, **call.kwargs)
             except Exception as error:
-                raise _noted(error, code, at)      # the user's line, not ours
+                _note(error, code, at)
+                raise
             if found.__class__ is list:
                 found = tuple(found)
             if plain:
@@ -207,7 +211,8 @@ class Lifted:
             try:
                 found = self.rule(*args, **kwargs)
             except Exception as error:
-                raise _noted(error, code, at)      # the user's line, not ours
+                _note(error, code, at)
+                raise
             if isinstance(found, Term):
                 for h in held:
                     if found.depth <= h.term.depth:
@@ -253,16 +258,13 @@ def _tensors(given: dict[str, Any], kinds: dict[str, str]):
 
 
 def _type_error(name: str, v: Any, wrong: str) -> LazygradError:
-    from .errors import DataError
     return DataError(name, type(v).__name__, wrong)
 
 
-def _noted(error: Exception, code: Any, at: int) -> Exception:
-    """The error with the user's line as a note (once)."""
-    from .tensor import source_line
+def _note(error: Exception, code: Any, at: int) -> None:
+    """Adds the user's line to an error (once)."""
     if not any(note.startswith("  at ") for note in getattr(error, "__notes__", ())):
         error.add_note(f"  at {source_line(code, at)}")
-    return error
 
 
 # ---- the fast way ---------------------------------------------------------------------------------------------------

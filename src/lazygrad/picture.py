@@ -9,12 +9,13 @@ import gc
 from html import escape
 from typing import Any
 
+from .context import source_line
 from .history import DERIVED, history, operands
 from .ir.term import toposort
 from .prims.leaf import source
 from .runtime import plans, slots, tiers
 from .runtime.slots import Leaf
-from .tensor import Tensor, source_line
+from .tensor import Tensor
 
 
 def live(graph: Any) -> list[Tensor]:

@@ -4,18 +4,17 @@ in the source, and the value once it was computed. Operators and methods are att
 
 from __future__ import annotations
 
-import linecache
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import dtypes
-from .errors import DataError, DeviceError, DTypeError, GradientError, GraphError, ShapeError
+from .context import PACKAGE, no_grad, source_line, user_frame
+from .data import check_device, dtype_of, to_array
+from .errors import DataError, DTypeError, GradientError, GraphError, ShapeError
 from .ir.term import Term, register_handles, release
-from .prims import leaf as leaves
 from .runtime import gradients, plans, slots
 from .runtime.slots import BUFFERS, Leaf
 
@@ -27,149 +26,6 @@ def touch() -> None:
     """Marks every computed value as possibly stale."""
     global STAMP
     STAMP = slots.tick()
-
-
-# ---- where the user is ----------------------------------------------------------------------------------------------
-
-class _Files(dict):
-    """Source file -> whether it belongs to this package."""
-
-    root = __file__.rpartition("tensor")[0]
-
-    def __missing__(self, name: str) -> bool:
-        inside = name.startswith(self.root)
-        self[name] = inside
-        return inside
-
-
-PACKAGE = _Files()
-
-
-def user_frame(frame: Any) -> tuple[Any, int]:
-    """Code and instruction of the nearest frame outside the package."""
-    while frame.f_back is not None and PACKAGE[frame.f_code.co_filename]:
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
-
-
-def source_line(code: Any, at: int) -> str:
-    """`file:line: source text` of a position."""
-    number = next((n for a, b, n in code.co_lines() if a <= at < b and n is not None), code.co_firstlineno)
-    text = linecache.getline(code.co_filename, number).strip()
-    return f"{code.co_filename}:{number}" + (f": {text}" if text else "")
-
-
-# ---- gradients switched off -----------------------------------------------------------------------------------------
-
-BARRED: list[int] = []                     # one entry per `no_grad` block that is open in any thread
-_own = threading.local()
-
-
-def barred() -> bool:
-    """Whether this thread is inside `no_grad`."""
-    return getattr(_own, "depth", 0) > 0
-
-
-class no_grad:
-    """Within it (a `with` block or a decorated function) results do not record how they depend on anything.
-
-    >>> import lazygrad as lg
-    >>> x = lg.tensor(2.0)
-    >>> with no_grad():
-    ...     y = x * x
-    >>> y.requires_grad, (x * x).requires_grad
-    (False, True)
-    """
-
-    def __enter__(self) -> None:
-        _own.depth = getattr(_own, "depth", 0) + 1
-        BARRED.append(0)
-
-    def __exit__(self, *exc: object) -> None:
-        _own.depth -= 1
-        BARRED.pop()
-
-    def __call__(self, function: Any) -> Any:
-        import functools
-
-        @functools.wraps(function)
-        def without(*args: Any, **kwargs: Any) -> Any:
-            with no_grad():
-                return function(*args, **kwargs)
-        return without
-
-
-# ---- data from outside ----------------------------------------------------------------------------------------------
-
-WEAK = {float: dtypes.DEFAULT_FLOAT, int: dtypes.DEFAULT_INT, complex: dtypes.DEFAULT_COMPLEX}      # what Python's types mean
-OURS = frozenset(dtypes.DTYPES)
-DEFAULTS = {np.dtype(float): dtypes.DEFAULT_FLOAT, np.dtype(complex): dtypes.DEFAULT_COMPLEX}
-
-
-def _typed(items: Any) -> bool:
-    """Whether a nested list holds anything that brings a dtype of its own (NumPy scalars, arrays, tensors)."""
-    stack = [items]
-    while stack:
-        for v in stack.pop():
-            if isinstance(v, (list, tuple)):
-                stack.append(v)
-            elif isinstance(v, np.generic) or hasattr(v, "dtype"):
-                return True
-    return False
-
-
-def dtype_of(dtype: Any, op: str = "tensor") -> np.dtype:
-    """The dtype named by anything NumPy takes for one; DTypeError if it is none of ours.
-
-    >>> dtype_of("float32"), dtype_of(bool)
-    (dtype('float32'), dtype('bool'))
-    """
-    if dtype.__class__ is type and dtype in WEAK:
-        return WEAK[dtype]
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found.name not in dtypes.NAMES:
-        raise DTypeError(op, repr(dtype), "no such dtype here", "choose among " + ", ".join(dtypes.NAMES))
-    return dtypes.NAMES[found.name]
-
-
-def to_array(obj: Any, dtype: Any = None, op: str = "tensor") -> np.ndarray:
-    """`obj` as a NumPy array of one of our dtypes (it may be the caller's own array).
-
-    Python floats become float32, integers int64, complex numbers complex64; whatever has a dtype keeps it.
-    """
-    if dtype is None and obj.__class__ is np.ndarray and obj.dtype in OURS:
-        return obj
-    if dtype is None and obj.__class__ is float:
-        return np.asarray(obj, dtypes.DEFAULT_FLOAT)
-    wanted = None if dtype is None else dtype_of(dtype, op)
-    if isinstance(obj, Tensor):
-        array, own = obj._array(), True
-    elif isinstance(obj, (np.ndarray, np.generic)):
-        array, own = np.asarray(obj), True
-    else:
-        try:
-            if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
-                array, own = np.from_dlpack(obj), True
-            else:
-                array = np.asarray(obj)
-                own = hasattr(obj, "dtype") or (isinstance(obj, (list, tuple)) and _typed(obj))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise DataError(op, type(obj).__name__, str(error).split(". The detected")[0], "pass numbers of one rectangular shape") from error
-    if array.dtype not in OURS and array.dtype.name not in dtypes.NAMES:
-        if array.dtype.kind in "OSUV":
-            raise DataError(op, type(obj).__name__, f"these are no numbers (NumPy sees dtype {array.dtype})", "pass numbers")
-        raise DTypeError(op, str(array.dtype), "no such dtype here", "choose among " + ", ".join(dtypes.NAMES))
-    if wanted is None:
-        wanted = dtypes.NAMES[array.dtype.name] if own else DEFAULTS.get(array.dtype, array.dtype)
-    if array.dtype == wanted and array.dtype.isnative:
-        return array
-    if array.dtype.kind == "c" and wanted.kind != "c":
-        raise DTypeError(op, f"{array.dtype} to {wanted}", "the imaginary part would be lost", "take the real part first")
-    with np.errstate(all="ignore"):
-        return array.astype(wanted)
 
 
 def graph_of(h: Tensor | None) -> Any:
@@ -191,13 +47,6 @@ def wrap(term: Term, a: Any = None, b: Any = None) -> Tensor:
     h.term, h.a, h.b = term, a, b
     h.code, h.lasti = user_frame(sys._getframe(1))
     return h
-
-
-def check_device(device: Any) -> str:
-    """The device of that name; only the CPU exists."""
-    if device is None or device == "cpu":
-        return "cpu"
-    raise DeviceError("device", repr(device), "no such device", "the only device here is 'cpu'")
 
 
 # ---- the handle -----------------------------------------------------------------------------------------------------
@@ -349,7 +198,8 @@ class Tensor:
             return BUFFERS[a.slot]
         if getattr(self, "stamp", -1) != STAMP:
             self.forward()
-        return self._value
+        found = self._value
+        return BUFFERS[self.term.params[0]] if found is None else found      # None: an expression that is just a leaf
 
     @property
     def value(self) -> np.ndarray:
@@ -375,7 +225,7 @@ class Tensor:
         view = slots.VIEWS[slot]
         array = gradients.shown(slot)
         if view is None and array is not None:
-            view = slots.VIEWS[slot] = a.graph.over(array, slots.grads[slot], sys._getframe(1))
+            view = slots.VIEWS[slot] = a.graph.over(array, slots.grads[slot], self.term.aval, sys._getframe(1))
         return view
 
     @grad.setter
@@ -584,5 +434,5 @@ def _function(name: str) -> Any:
     return found
 
 
-__all__ = ["BARRED", "LAST", "PACKAGE", "DeepTensor", "Tensor", "adopt", "barred", "copied", "graph_of", "leaves", "no_grad", "store", "to_array",
-           "touch", "user_frame", "wrap"]
+__all__ = ["LAST", "PACKAGE", "DeepTensor", "Tensor", "adopt", "check_device", "copied", "dtype_of", "graph_of", "no_grad", "source_line", "store",
+           "to_array", "touch", "user_frame", "wrap"]

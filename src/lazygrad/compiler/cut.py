@@ -64,6 +64,9 @@ class Cut:
     accumulating: dict[Term, tuple[Term, Term]] = field(default_factory=dict)
 
 
+FREE = Profile(True, 1, 0)       # moving an element
+
+
 class Profiles:
     """Profiles of elementwise ops, found by building them once on placeholder scalars."""
 
@@ -228,7 +231,8 @@ class _Stages:
         return isinstance(t.op.lowering, (B.Elementwise, B.Reduction)) and t not in self.accumulating
 
     def assign(self, must: set[Term], late: set[Term]) -> tuple[dict[Term, int], set[Term]]:
-        kinds, stored = self.kinds, set(must)
+        """(the stage of every Term, the stored values: `must` and those at which a kernel is full)."""
+        kinds, stored, profiles = self.kinds, set(must), self.profiles.terms
         need: dict[Term, int] = {}
         fresh: dict[Term, int] = {}      # the stage from which everything stored below is loadable
         height: dict[Term, int] = {}
@@ -238,52 +242,63 @@ class _Stages:
         closed: set[Term] = set()        # stored values whose users belong to later stages
         for t in self.order:
             kind = kinds[t]
-            if kind == LEAF:
-                need[t], cost[t] = -1, 0
+            if kind is LEAF:
+                need[t] = -1
                 continue
-            aligned = self.aligned(t)
-            whole = kind in (GEMM, HOST)
+            aligned = kind is not HOST and self.aligned(t)
             s = f = 0
             for a in self.args(t):
                 ka = kinds[a]
-                if ka == LEAF:
+                if ka is LEAF:
                     continue
-                n = need[a]
-                if ka != INLINE or a in closed:
-                    r = g = n + 1
+                r = need[a]
+                if ka is not INLINE or a in closed:
+                    r = g = r + 1
                 elif a in stored:
-                    r, g = (n, n + 1) if aligned and not whole else (n + 1, n + 1)
-                elif whole:                            # a view of buffers
-                    r = g = max(fresh[a], n)
+                    g = r + 1
+                    if not aligned:
+                        r = g
                 else:
-                    r, g = (n, fresh[a]) if aligned else (fresh[a], fresh[a])
-                s, f = max(s, r), max(f, g)
-            if kind != INLINE:
-                need[t], cost[t] = s, 0
+                    g = fresh[a]
+                    if not aligned:
+                        r = g
+                if r > s:
+                    s = r
+                if g > f:
+                    f = g
+            if kind is not INLINE:
+                need[t] = s
                 continue
-            profile = self.profiles.of(t) if aligned else None
-            ops = profile.ops if profile else 1
-            key = s, t.aval.shape
-            while room.get(key, 0) >= LIMIT:           # full: go on in a later stage
+            shape = t.aval.shape
+            profile = profiles[t] if aligned else FREE
+            key = s, shape
+            used = room.get(key, 0)
+            while used >= LIMIT:                       # full: go on in a later stage
                 here = skip.get(key, s + 1)
-                after = skip.get((here, t.aval.shape))
+                after = skip.get((here, shape))
                 if after is not None:
                     skip[key] = after
-                s, key = here, (here, t.aval.shape)
-            room[key] = room.get(key, 0) + ops
-            if room[key] >= LIMIT:
+                s, key = here, (here, shape)
+                used = room.get(key, 0)
+            used = room[key] = used + profile.ops
+            if used >= LIMIT:
                 skip[key] = s + 1
-            total, tall = profile.cost if profile else 0, 0
-            for a in dict.fromkeys(t.args):
-                if kinds[a] != INLINE:
+            total, tall = profile.cost, 0
+            for a in t.args if len(t.args) < 2 else dict.fromkeys(t.args):
+                if kinds[a] is not INLINE:
                     continue
-                if need[a] < s and a not in stored and cost[a] and room.get((need[a], a.aval.shape), 0) >= LIMIT:
+                n, held = need[a], a in stored
+                if n < s and not held and cost[a] and room.get((n, a.aval.shape), 0) >= LIMIT:
                     stored.add(a)
-                    f = max(f, need[a] + 1)
-                if a in stored and (need[a] < s or a in closed):
-                    continue
-                total, tall = total + (0 if a in stored else cost[a]), max(tall, height[a] + 1)
-            need[t], fresh[t], height[t], cost[t] = s, max(s, f), tall, min(total, 1000)
+                    held, f = True, max(f, n + 1)
+                if held:
+                    if n < s or a in closed:
+                        continue
+                else:
+                    total += cost[a]
+                if height[a] >= tall:
+                    tall = height[a] + 1
+            need[t], fresh[t], height[t], cost[t] = s, (f if f > s else s), tall, (total if total < 1000 else 1000)
             if tall >= HEIGHT:
                 stored.add(t)
                 closed.add(t)
@@ -319,14 +334,14 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         if not aligned and key != MANY:
             key = ("read", t)                          # two reads at two indices compute twice
         low = t.op.lowering
-        data_indexed = isinstance(low, B.Scatter) or isinstance(low, B.Index) and not low.moves
+        data_indexed = isinstance(low, B.Scatter) or (isinstance(low, B.Index) and not low.moves)
         last = t.args[-1] if isinstance(low, B.Scatter) else None
         for a in dict.fromkeys(walk.args(t)):
             if kinds[a] == INLINE and a not in stored:
                 indexed = data_indexed and a is not t.args[0] and a is not last
                 repeats = not aligned and space_size(t) > a.aval.size and cost[a] >= DEAR
                 use(a, INDEX if indexed and cost[a] > 3 else MANY if repeats else key)
-            elif kinds[a] == LEAF:
+            elif kinds[a] is LEAF:
                 use(a, key)
     late = set()
     counts = Counter(roots)

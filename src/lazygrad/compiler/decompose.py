@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..ir.program import Caps
-from ..ir.term import Term, term
+from ..ir.term import Term, term, toposort
 from ..prims import base as B
 
 
 def decompose(roots: list[Term], caps: Caps) -> list[Term]:
     """`roots` without Prims of the `Decompose` form; what a rule returns is decomposed again. Iterative."""
+    if not any([isinstance(t.op.lowering, B.Decompose) for t in toposort(roots)]):
+        return roots
     done: dict[Term, Term] = {}
     stack = list(roots)[::-1]
     while stack:

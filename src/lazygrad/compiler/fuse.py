@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from ..ir import scalar as S
 from ..ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
 from ..ir.program import Buffer
+from .facts import Facts
 from .loops import parts, rewrite, walk
 
 MOST = 12            # kernels that become one at most
+WINDOW = 4           # earlier kernels over equally many rows that a kernel may join
 
 
 @dataclass(slots=True)
@@ -73,13 +75,12 @@ def loads(body: tuple[Stmt, ...]) -> list[S.Scalar]:
 
 def in_row(i: S.Scalar, var: S.Scalar) -> int:
     """k where index i is k * var plus something in [0, k), else 0: the element belongs to row `var`."""
-    constant, atoms = parts(i)
-    k = dict(atoms).get(var, 0)
+    k = dict(parts(i)[1]).get(var, 0)
     if k <= 0:
         return 0
     rest = S.iadd(i, S.imul(var, -k))
-    span = S.bounds(rest)
-    return k if span is not None and 0 <= span[0] and span[1] < k and var not in walk([rest]) else 0
+    span = Facts().range(rest)
+    return k if span is not None and span[0] >= 0 and span[1] < k and var not in walk([rest]) else 0
 
 
 def join(a: Piece, b: Piece) -> Piece | None:
@@ -98,7 +99,10 @@ def join(a: Piece, b: Piece) -> Piece | None:
     names = {c: f"c{k + _carries(a.kernel)}" for k, c in enumerate(_carry_names(b.kernel.body))}
     body = _renamed(b.kernel.body, [numbers[buffer] for buffer in b.buffers], names)
     q = Rows(body[:len(q.before)], body[len(q.before)], body[len(q.before) + 1:])
-    loop = Loop(p.loop.var, p.loop.extent, "serial", p.loop.body + q.loop.body, p.loop.carries + q.loop.carries)
+    inside = _forwarded(p.loop.body, q.loop.body)
+    if inside is None:
+        return None
+    loop = Loop(p.loop.var, p.loop.extent, "serial", p.loop.body + inside, p.loop.carries + q.loop.carries)
     dtypes = {n: prm for n, prm in zip(range(len(a.buffers)), a.kernel.params, strict=True)}
     for buffer, prm in zip(b.buffers, b.kernel.params, strict=True):
         n = numbers[buffer]
@@ -132,6 +136,34 @@ def _legal(a: Piece, p: Rows, b: Piece, q: Rows) -> bool:
     return all([len(ks) == 1 and 0 not in ks for buffer, ks in sizes.items() if buffer in {b.buffers[k] for k in mine}])
 
 
+def _forwarded(first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> tuple[Stmt, ...] | None:
+    """`second` with the numbers that `first` has just stored for this row instead of loads of them.
+
+    Statements beside each other are computed before any is written, so such a load would come too early.
+    """
+    known = {(s.buffer, s.index): s.value for s in first if isinstance(s, Store)}
+    written = {s.buffer for s in first if isinstance(s, (Store, Combine))}
+    flat = [s for s in second if not isinstance(s, Loop)]
+    done: dict[S.Scalar, S.Scalar] = {}
+    for x in walk([x for s in flat for x in scalars(s)]):
+        if x.op is S.LOAD and x.params[0] in written:
+            value = known.get((x.params[0], x.args[0]))
+            if value is None or len(x.args) > 1:
+                return None
+            done[x] = value
+        else:
+            rewrite([x], {}, done)
+    return tuple([s if isinstance(s, Loop) else _mapped(s, done) for s in second])
+
+
+def _mapped(s: Stmt, done: dict[S.Scalar, S.Scalar]) -> Stmt:
+    if isinstance(s, Check):
+        return Check(done[s.ok], s.code)
+    if isinstance(s, Accumulate):
+        return Accumulate(s.carry, done[s.value])
+    return replace(s, index=done[s.index], value=done[s.value])
+
+
 def _carry_names(body: tuple[Stmt, ...]) -> list[str]:
     out: list[str] = []
     for s in body:
@@ -161,38 +193,55 @@ def _renamed(body: tuple[Stmt, ...], numbers: list[int], names: dict[str, str]) 
             if isinstance(s, Loop):
                 carries = tuple([Carry(names[c.name], c.monoid, c.dtype) for c in s.carries])
                 out.append(replace(s, body=copy(s.body), carries=carries))
-            elif isinstance(s, Check):
-                out.append(Check(done[s.ok], s.code))
             elif isinstance(s, Accumulate):
                 out.append(Accumulate(names[s.carry], done[s.value]))
+            elif isinstance(s, Check):
+                out.append(_mapped(s, done))
             else:
-                out.append(replace(s, buffer=numbers[s.buffer], index=done[s.index], value=done[s.value]))
+                out.append(replace(_mapped(s, done), buffer=numbers[s.buffer]))
         return tuple(out)
     return copy(body)
 
 
-def fuse(steps: list, readers) -> list:
-    """The steps with row kernels joined to earlier ones. `readers(step)`: (buffers read, buffers written) of a step."""
+def fuse(steps: list, traffic) -> list:
+    """The steps with row kernels joined to earlier ones. `traffic(step)`: (buffers read, buffers written) of a step."""
     out: list = []
     writer: dict[int, int] = {}                 # buffer -> position in `out` of the step that writes it
-    latest: dict[int, int] = {}                 # rows -> position of the last kernel over so many rows
-    for step in steps:
-        reads, writes = readers(step)
-        form = rows(step.kernel) if isinstance(step, Piece) else None
-        at = latest.get(form.loop.extent) if form else None
-        if at is not None and all([writer.get(b, -1) <= at for b in (*reads, *writes)]):
-            joined = join(out[at], step)
+    latest: dict[int, list[int]] = {}           # rows -> positions of the last kernels over so many rows
+
+    def place(step, limit: int) -> int | None:
+        """The position below `limit` of the kernel that `step` has joined, None where it joined none."""
+        form = rows(step.kernel)
+        if form is None:
+            return None
+        reads, writes = traffic(step)
+        mine = set(writes)
+        oldest = max([writer.get(b, -1) for b in reads if b not in mine], default=-1)
+        for at in reversed(latest.get(form.loop.extent, ())):
+            joined = join(out[at], step) if oldest <= at < limit else None
             if joined is not None:
                 out[at] = joined
-                for b in writes:
-                    writer[b] = at
-                continue
-        for b in writes:
-            writer[b] = len(out)
-        if form and (any([isinstance(s, Loop) for s in form.loop.body]) or form.loop.extent not in latest):
-            latest[form.loop.extent] = len(out)
-        out.append(step)
-    return out
+                writer.update(dict.fromkeys(writes, at))
+                return at
+        return None
+
+    for step in steps:
+        at = place(step, len(out)) if isinstance(step, Piece) else None
+        if at is None:
+            writer.update(dict.fromkeys(traffic(step)[1], len(out)))
+            form = rows(step.kernel) if isinstance(step, Piece) else None
+            if form:
+                near = latest.setdefault(form.loop.extent, [])
+                near.append(len(out))
+                del near[:-WINDOW]
+            out.append(step)
+        while at is not None:                   # what has grown may now fit to an earlier one
+            grown, was = out[at], at
+            at = place(grown, at)
+            if at is not None:
+                out[was] = None
+                latest[rows(grown.kernel).loop.extent].remove(was)
+    return [s for s in out if s is not None]
 
 
 def reuse(piece: Piece, buffers: list[Buffer], private: set[int]) -> Piece:

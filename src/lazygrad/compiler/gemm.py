@@ -5,6 +5,8 @@ In: a matmul Term. Out: the Terms whose buffers the call reads, and the call's s
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ..ir.program import Gemm
 from ..ir.term import Term
 from ..prims.movement import groups
@@ -51,7 +53,7 @@ def _split(x: tuple[int, ...], y: tuple[int, ...], strides: tuple[int, ...]) -> 
     out: list[int] = []
     for p, q, r, s in groups(x, y):
         kept = [(x[k], strides[k]) for k in range(p, q) if x[k] != 1]
-        if any([a[1] != b[0] * b[1] for a, b in zip(kept, kept[1:], strict=False)]):
+        if any([a[1] != b[0] * b[1] for a, b in pairwise(kept)]):
             return None
         unit = kept[-1][1] if kept else 1
         out += [unit * c for c in contiguous(y[r:s])]
@@ -64,7 +66,7 @@ def matrix(t: Term, kinds: dict[Term, str]) -> tuple[Term, int, bool, int]:
     shape = t.aval.shape
     rows, cols = shape[-2:]
     batch = [(n, s) for n, s in zip(shape[:-2], strides[:-2], strict=True) if n != 1]
-    even = all([a[1] == b[0] * b[1] for a, b in zip(batch, batch[1:], strict=False)])
+    even = all([a[1] == b[0] * b[1] for a, b in pairwise(batch)])
     step = batch[-1][1] if batch else 0
     row, col = strides[-2:]
     if even and col == 1 and row >= cols:
@@ -86,5 +88,8 @@ def gemm(t: Term, kinds: dict[Term, str], numbers, out: int, accumulate: bool) -
     batch = 1
     for size in t.aval.shape[:-2]:
         batch *= size
+    if batch > 1 and b_step == 0 and not trans_a and a_step == m * lda:
+        m, batch = m * batch, 1                     # one right factor for all: the batch is more rows
+    steps = (a_step, b_step, m * n) if batch > 1 else (0, 0, 0)
     return Gemm(numbers(a), numbers(b), out, m, n, t.args[0].aval.shape[-1], lda, ldb, n, trans_a, trans_b, accumulate, batch,
-                a_step, b_step, m * n if batch > 1 else 0)
+                *steps)

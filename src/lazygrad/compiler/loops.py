@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -128,13 +129,17 @@ def _arranged(space, axes, idx, outs, checks) -> tuple[list[_Axis], list[Out], l
     axis_of = {idx[k]: k for k in axes}
     forms = _forms(roots, order, axis_of)
     runs = [[axes[0]]]
-    for a, b in zip(axes, axes[1:], strict=False):
+    for a, b in pairwise(axes):
         fits = all([f.get(a, 0) == f.get(b, 0) * space[b] for f in forms]) and _reducing(outs, a) == _reducing(outs, b)
         runs[-1].append(b) if fits else runs.append([b])
     extents = [int(np.prod([space[k] for k in run], dtype=object)) for run in runs]
     inner = _innermost(runs, extents, order, outs, axis_of)
-    runs = [r for r in runs if r is not runs[inner]] + [runs[inner]]
-    extents = extents[:inner] + extents[inner + 1:] + [extents[inner]]
+    half = next((o for o in outs if o.monoid == "add" and o.value.dtype == np.float16), None)
+    if half is None:
+        place_of = [j for j in range(len(runs)) if j != inner] + [inner]
+    else:                                  # float16 sums grow in a float32 carry: what they reduce goes inside
+        place_of = sorted(range(len(runs)), key=lambda j: runs[j][0] in half.axes)
+    runs, extents = [runs[j] for j in place_of], [extents[j] for j in place_of]
     if [r for run in runs for r in run] != axes or len(runs) != len(axes):
         place = {idx[run[-1]]: S.var(f"i{d}", n) for d, (run, n) in enumerate(zip(runs, extents, strict=True))}
         gone = {idx[k]: S.index(0) for run in runs for k in run[:-1]}

@@ -5,7 +5,7 @@ In: a Cut and one of its groups. Out: a Kernel and the Terms whose buffers are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..ir.term import Term
 from ..prims import base as B
 from . import loops
 from .cut import INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
+from .facts import Facts, holds
 from .loops import Out
 
 
@@ -62,6 +63,7 @@ class Lowering:
         self.checks: list[Check] = []
         self.memo: dict[tuple, dict[Term, S.Scalar]] = {}
         self.cost = 0
+        self.ruled = False           # whether indices came from data
 
     def buffer(self, t: Term, writes: bool = False) -> int:
         """The parameter that is the buffer of `t`."""
@@ -108,10 +110,20 @@ class Lowering:
                 memo[u] = elementwise(u, [memo[a] for a in u.args])
                 self.cost += self.cut.profiles.of(u).cost
             else:
+                self.ruled |= not u.op.lowering.moves
                 memo[u] = u.op.lowering.rule(Reader(self, u, mask), idx, u, **u.keywords)
                 self.cost += 1
             stack.pop()
         return memo[t]
+
+    def known(self, outs: list[Out]) -> list[Out]:
+        """`outs` with what the ranges of indices decide; checks that always hold are dropped. For data-dependent indices."""
+        if not self.ruled:
+            return outs
+        facts = Facts()
+        done = facts.simpler(loops.walk([x for o in outs for x in (o.index, o.value)] + [c.ok for c in self.checks]))
+        self.checks = [Check(done[c.ok], c.code) for c in self.checks if not holds(done[c.ok])]
+        return [replace(o, index=done[o.index], value=done[o.value]) for o in outs]
 
     def finish(self, body: tuple[Stmt, ...], size: int) -> tuple[Kernel, list[Term]]:
         params = tuple([Param(t.aval.dtype, t in self.written) for t in self.numbers])
@@ -171,6 +183,7 @@ def _elementwise(k: Lowering, group: Group) -> tuple[Stmt, ...]:
         else:
             value = k.value(m, idx)
             outs.append(Out(k.buffer(m, True), S.flat(idx, m.aval.shape), value))
+    outs = k.known(outs)
     return loops.nest(group.space, idx, outs, k.checks, k.caps)
 
 
@@ -183,7 +196,8 @@ def _product(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     k.cost += 2
     value = S.cast(S.apply("mul", x, y), t.aval.dtype)
     out = Out(k.buffer(t, True), S.flat(idx[:-1], t.aval.shape), value, "add", frozenset([len(space) - 1]), t.aval.size)
-    return loops.nest(space, idx, [out], k.checks, k.caps)
+    outs = k.known([out])
+    return loops.nest(space, idx, outs, k.checks, k.caps)
 
 
 def _scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
@@ -227,7 +241,8 @@ def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     target, monoid, dtype = t.args[0], t.op.lowering.monoid, t.aval.dtype
     out = k.buffer(t, True)
     idx = axis_vars(t.aval.shape)
-    start = loops.nest(t.aval.shape, idx, [Out(out, S.flat(idx, t.aval.shape), k.value(target, idx))], k.checks, k.caps)
+    outs = k.known([Out(out, S.flat(idx, t.aval.shape), k.value(target, idx))])
+    start = loops.nest(t.aval.shape, idx, outs, k.checks, k.caps)
     k.checks = []
     space = t.args[-1].aval.shape
     if 0 in space:
@@ -235,7 +250,9 @@ def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     u = axis_vars(space)
     places = t.op.lowering.target(Reader(k, t, None), u, t, **t.keywords)
     index = S.flat(tuple(places), t.aval.shape)
-    value = S.cast(k.value(t.args[-1], u), dtype)
+    k.ruled = True
+    update, = k.known([Out(out, index, S.cast(k.value(t.args[-1], u), dtype))])
+    index, value = update.index, update.value
     move: Stmt = Store(out, index, value) if monoid is None else Combine(out, index, monoid, value)
     stmts: tuple[Stmt, ...] = (*k.checks, move)
     axes = [(i, n) for i, n in zip(u, space, strict=True) if n != 1]

@@ -13,6 +13,7 @@ import numpy as np
 from ..ir.program import Caps
 from ..ir.term import Term, term
 from ..prims import base as B
+from ..prims import movement as M
 from ..prims.leaf import constant, full
 from .rules import Finder, build, match
 
@@ -134,7 +135,24 @@ def _reduce(t: Term) -> Term | None:
     return t.args[0] if not t.keywords["axes"] else None
 
 
+def _sum(t: Term) -> Term | None:
+    """A sum of products over the whole batch is one product: sum_b A[b] B[b] = [A[0] A[1] ...] [B[0]; B[1]; ...]."""
+    x, axes = t.args[0], t.keywords["axes"]
+    if not axes:
+        return x
+    if not isinstance(x.op.lowering, B.Contraction) or axes != tuple(range(x.aval.ndim - 2)):
+        return None
+    a, b = x.args
+    m, k = a.aval.shape[-2:]
+    order = (len(axes), *axes, len(axes) + 1)
+    total = k * x.aval.size // (m * b.aval.shape[-1]) if x.aval.size else 0
+    if not total:
+        return None
+    left = M.reshape(M.permute(a, axes=order), shape=(m, total))
+    return x.op(left, M.reshape(b, shape=(total, b.aval.shape[-1])))
+
+
 STRUCTURE: dict[str, Callable[[Term], Term | None]] = {
     "reshape": _reshape, "permute": _permute, "broadcast_to": _broadcast, "slice": _slice, "cast": _cast,
-    **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), _reduce),
+    "sum": _sum, **dict.fromkeys(("prod", "max", "min", "any", "all"), _reduce),
 }

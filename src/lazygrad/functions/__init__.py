@@ -1,6 +1,20 @@
 """The functions that users call, as rules on Terms lifted to tensors. `FUNCTIONS` holds them by their public names."""
 
-from . import composite, creation, einsum, elementwise, indexing, linalg, movement, reductions, selection
+from . import (
+    composite,
+    creation,
+    diagonals,
+    einsum,
+    elementwise,
+    indexing,
+    inquiry,
+    joining,
+    linalg,
+    movement,
+    reductions,
+    selection,
+    statistics,
+)
 from .table import FUNCTIONS
 
-__all__ = ["FUNCTIONS", "composite", "creation", "einsum", "elementwise", "indexing", "linalg", "movement", "reductions", "selection"]
+__all__ = ["FUNCTIONS", "composite", "creation", "diagonals", "einsum", "elementwise", "indexing", "inquiry", "joining", "linalg", "movement", "reductions", "selection", "statistics"]

@@ -12,8 +12,9 @@ from collections import Counter
 from .. import dtypes
 from ..errors import ShapeError
 from ..ir.term import Term
+from .diagonals import taken_diagonal
 from .elementwise import RULES
-from .movement import permuted, taken_diagonal
+from .movement import permuted
 from .promotion import P, alike, broadcast, reshaped
 from .table import public
 

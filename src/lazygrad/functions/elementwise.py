@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import DTypeError
 from ..ir.term import Term
-from ..lift import Operand
+from ..lift import Operand, operation
 from .promotion import P, as_dtype, cast, constant, inexact, pair
 from .table import public
 
@@ -342,7 +342,7 @@ def caster(method: str, dtype: str) -> None:
 
     rule.__name__ = f"to_{dtype}"
     rule.__doc__ = f"x as {dtype}.\n\n    >>> import lazygrad as lg\n    >>> lg.asarray([1]).{method}().dtype\n    dtype('{dtype}')\n    "
-    public(method=(method,))(rule)
+    operation(method=method)(rule)
 
 
 for _method, _dtype in CASTS.items():

@@ -277,6 +277,10 @@ def prepared(op: str, x: Tensor, key: object) -> tuple[tuple, list]:
     return tuple(static), arrays
 
 
+def rank(value: object) -> int:
+    return value.ndim if isinstance(value, Tensor) else np.ndim(value)
+
+
 NEW = "new"                     # stands in a static key for a 0-d boolean: an index array over a new axis
 
 
@@ -339,7 +343,7 @@ def setitem(x, key, value, mode="set"):
     if is_static(key):
         return WRITE(x, value, (), key if isinstance(key, tuple) else (key,), mode)
     alone = key[0] if isinstance(key, tuple) and len(key) == 1 else key
-    if isinstance(alone, np.ndarray | Tensor) and alone.dtype.kind == "b" and alone.ndim and np.ndim(value) == 0:
+    if isinstance(alone, np.ndarray | Tensor) and alone.dtype.kind == "b" and alone.ndim and rank(value) == 0:
         return WRITE_MASK(x, alone, value, mode)
     static, arrays = prepared("setitem", x, key)
     view, static = with_new_axes(x, static)

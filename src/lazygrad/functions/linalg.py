@@ -30,6 +30,15 @@ def came(x: Term, y: Term) -> str:
     return f"{x.aval.shape} @ {y.aval.shape}"
 
 
+def batch_shape(op: str, a: Term, b: Term, given: str) -> tuple[int, ...]:
+    """What the axes before the matrices broadcast to."""
+    s, t = a.aval.shape[:-2], b.aval.shape[:-2]
+    try:
+        return broadcast_shapes(op, s, t)
+    except ShapeError:
+        raise ShapeError(op, given, f"the batch axes {s} and {t} do not broadcast", "reshape one operand") from None
+
+
 # ---- products -------------------------------------------------------------------------------------------------------------
 
 @public("mm", "bmm", method=True, operator="matmul")
@@ -57,7 +66,7 @@ def matmul(x: Term, y: Term) -> Term:
         return reshaped(out, s[:-1] + t[1:])
     row, column = len(s) == 1, len(t) == 1
     a, b = (reshaped(a, (1, *s)) if row else a), (reshaped(b, (*t, 1)) if column else b)
-    batch = broadcast_shapes("matmul", a.aval.shape[:-2], b.aval.shape[:-2])
+    batch = batch_shape("matmul", a, b, came(x, y))
     out = P.matmul(broadcast(a, batch + a.aval.shape[-2:]), broadcast(b, batch + b.aval.shape[-2:]))
     shape = batch + (() if row else (s[-2],)) + (() if column else (t[-1],))
     return reshaped(out, shape)
@@ -240,7 +249,7 @@ def solve(a: Term, b: Term) -> Term:
     if b.aval.ndim < 2 or b.aval.shape[-2] != n:
         raise ShapeError("solve", f"{a.aval.shape} and {b.aval.shape[:-1] if vector else b.aval.shape}", f"the right side has no {n} rows",
                          "transpose or reshape it")
-    batch = broadcast_shapes("solve", a.aval.shape[:-2], b.aval.shape[:-2])
+    batch = batch_shape("solve", a, b, f"{a.aval.shape} and {b.aval.shape}")
     x = P.solve(broadcast(a, (*batch, n, n)), broadcast(b, batch + b.aval.shape[-2:]))
     return reshaped(x, x.aval.shape[:-1]) if vector else x
 

@@ -14,7 +14,8 @@ from ..ir.term import Term
 from ..lift import Operand
 from .composite import fill, scale
 from .elementwise import ordered
-from .movement import along, cut
+from .joining import along
+from .movement import cut
 from .promotion import P, as_dtype, broadcast, cast, constant, inexact, many_axes, one_axis, reshaped
 from .table import public
 

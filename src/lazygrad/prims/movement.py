@@ -17,7 +17,7 @@ from ..ir import scalar as S
 from ..ir.aval import Aval, aval
 from ..ir.term import Term
 from . import reduction
-from .base import Index, Linear, Prim
+from .base import Host, Index, Linear, Prim
 
 Shape = tuple[int, ...]
 
@@ -261,7 +261,17 @@ def _concatenate_transpose(ct: Term, out: Term, *xs: Term, axis: int) -> tuple[T
     return tuple([cut(ct, axis, low, high - low) for low, high in pairwise(_offsets(xs, axis))])
 
 
-concatenate = Prim("concatenate", lambda *xs, axis: np.concatenate(xs, axis), _concatenate_aval,
-                   Index(_concatenate_index),
-                   # a range as the positions: every argument, however many there are
-                   Linear(range(sys.maxsize), _concatenate_transpose, moves_mask=True), names=("axis",))
+def _join(name: str, lowering: Index | Host) -> Prim:
+    # a range as the positions: linear in every argument, however many there are
+    return Prim(name, lambda *xs, axis: np.concatenate(xs, axis), _concatenate_aval, lowering,
+                Linear(range(sys.maxsize), _concatenate_transpose, moves_mask=True), names=("axis",))
+
+
+# an index rule asks of every element in which of the pieces it lies: with many pieces copying them is faster
+concatenate_few, concatenate_many = _join("concatenate", Index(_concatenate_index)), _join("concatenate_many", Host())
+FEW = 16
+
+
+def concatenate(*xs: Term, axis: int) -> Term:
+    """The arrays one after another along `axis`; equal in dtype and in the other axes."""
+    return (concatenate_few if len(xs) <= FEW else concatenate_many)(*xs, axis=axis)

@@ -11,19 +11,9 @@ from sys import getrefcount
 import numpy as np
 
 from ..ir.aval import Aval
-from .slots import BUFFERS, GRADIENTS, VIEWS, allocate_gradient, grads, states
+from .slots import EXACT_COUNTS, GRADIENTS, VIEWS, allocate_gradient, grads, states
 
 ABSENT, PRESENT, SHOWN = 0, 1, 2
-_EXACT_COUNTS = True                 # free-threaded builds defer counts: there every shown gradient counts as held
-
-
-def _detect() -> None:
-    global _EXACT_COUNTS
-    import sysconfig
-    _EXACT_COUNTS = not sysconfig.get_config_var("Py_GIL_DISABLED")
-
-
-_detect()
 
 
 def unseen(slot: int) -> bool:
@@ -31,7 +21,7 @@ def unseen(slot: int) -> bool:
     view = VIEWS[slot]
     if view is None:
         return True
-    if not _EXACT_COUNTS or GRADIENTS[slot] is None:
+    if not EXACT_COUNTS or GRADIENTS[slot] is None:
         return False
     # the handle: VIEWS, `view`, the argument; the array: GRADIENTS, BUFFERS under the handle's own slot, the argument
     return getrefcount(view) <= 3 and getrefcount(GRADIENTS[slot]) <= 3
@@ -106,8 +96,3 @@ def shown(slot: int) -> np.ndarray | None:
         return None
     states[slot] = SHOWN
     return GRADIENTS[slot]
-
-
-def buffer_of(slot: int) -> np.ndarray:
-    """The data of a leaf."""
-    return BUFFERS[slot]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import sysconfig
 import threading
+from sys import getrefcount
 
 import numpy as np
 
 from ..errors import LazygradError
 from ..ir.aval import Aval
-from .memory import address, allocate, private_map
+from .memory import address, allocate, private_map, recycle
 
 CAPACITY = 1 << 22
 FALLBACK = 1 << 18                   # without mmap the tables are really allocated
@@ -32,6 +34,8 @@ def _tables() -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
 SIZE, POINTERS, GRADS, STATES = _tables()
 pointers, grads, states = memoryview(POINTERS), memoryview(GRADS), memoryview(STATES)    # items in 20 ns instead of 30
 ADDRESSES = (address(POINTERS), address(GRADS), address(STATES))
+
+EXACT_COUNTS = not sysconfig.get_config_var("Py_GIL_DISABLED")     # free-threaded builds defer reference counts
 
 BUFFERS: list[np.ndarray | None] = []        # by slot: the array of the leaf
 GRADIENTS: list[np.ndarray | None] = []      # by slot: the array of its gradient
@@ -54,9 +58,9 @@ if hasattr(os, "register_at_fork"):
 class Leaf:
     """The owner of a slot: of its array, its gradient, and a reference to the graph it belongs to."""
 
-    __slots__ = ("graph", "slot")
+    __slots__ = ("aval", "graph", "slot")
 
-    def __init__(self, graph: object, array: np.ndarray, at: int) -> None:
+    def __init__(self, graph: object, array: np.ndarray, at: int, av: Aval) -> None:
         with _lock:
             if _free:
                 slot = heapq.heappop(_free)
@@ -69,7 +73,7 @@ class Leaf:
                 GRADIENTS.append(None)
                 VIEWS.append(None)
             pointers[slot] = at
-        self.graph, self.slot = graph, slot
+        self.graph, self.slot, self.aval = graph, slot, av
         graph.slots.add(slot)
 
     def __del__(self) -> None:
@@ -78,10 +82,13 @@ class Leaf:
             return
         self.graph.slots.discard(slot)
         with _lock:
+            at = pointers[slot]
             pointers[slot] = grads[slot] = states[slot] = 0
-            held = BUFFERS[slot], GRADIENTS[slot], VIEWS[slot]
+            array, held = BUFFERS[slot], (GRADIENTS[slot], VIEWS[slot])
             BUFFERS[slot] = GRADIENTS[slot] = VIEWS[slot] = None
             heapq.heappush(_free, slot)
+        if EXACT_COUNTS and getrefcount(array) == 2:
+            recycle(self.aval, array, at)
         del held                                     # outside the lock: their release may free other leaves
 
 

@@ -211,7 +211,7 @@ class Native:
                     self.record[12] = address(ARENA)
                 self.record[1] = self.more.native
         call = self.stub()
-        if call is None or self.record[14] or ARENA[0] and self.record[12]:
+        if call is None or self.record[14] or (ARENA[0] and self.record[12]):
             return self.drive()
         return call()
 

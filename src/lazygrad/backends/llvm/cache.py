@@ -7,7 +7,6 @@ checksum is right. Nothing here raises: a full, read-only or missing disk means 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import sys
@@ -15,6 +14,8 @@ import time
 import warnings
 from collections.abc import Iterator
 from functools import cache
+
+from .target import sha256
 
 LIMIT = 256 << 20              # bytes of one cache; above, the least recently used go until 3/4 of it are left
 SWEEP = 16                     # one write in so many looks at the size
@@ -59,7 +60,7 @@ class Cache:
 
     def key(self, *parts: str) -> bytes:
         """The digest of all that the code depends on. Lengths are part of it: ("ab", "c") is not ("a", "bc")."""
-        digest = hashlib.sha256(MAGIC)
+        digest = sha256(MAGIC)
         for part in parts:
             data = part.encode()
             digest.update(len(data).to_bytes(8, "little"))
@@ -145,7 +146,7 @@ class Cache:
 
     @staticmethod
     def _header(key: bytes, payload: bytes) -> bytes:
-        return MAGIC + key + hashlib.sha256(key + payload).digest() + len(payload).to_bytes(8, "little")
+        return MAGIC + key + sha256(key + payload).digest() + len(payload).to_bytes(8, "little")
 
     def _file(self, name: str, flags: int, at: int | str) -> int:
         if _POSIX:

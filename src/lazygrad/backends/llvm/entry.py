@@ -30,6 +30,7 @@ LEAVES = 3
 AS_RESULT, AS_TUPLE = 2, 4                      # FLAGS: return the object RESULT; return a tuple of the outputs
 KINDS = {"float32": 0, "float64": 1, "int64": 2, "bool": 3}    # bool: outputs only
 
+
 @cache
 def data_offset() -> int:
     """Where an ndarray object keeps the pointer to its data, found by looking (behind the object head)."""
@@ -41,21 +42,25 @@ def data_offset() -> int:
     raise RuntimeError("this Python's arrays do not keep their data pointer in their object")
 
 
-def _loads() -> dict[str, str]:
-    """Reading the address of each outside function from the table."""
-    return {name: f"%{name}p = getelementptr ptr, ptr %externs, i64 {externs.INDEX[symbol]}\n"
-                  f"  %{name} = load ptr, ptr %{name}p" for name, symbol in CALLED.items()}
+def _fill(text: str, **values: object) -> str:
+    """A stub with its placeholders replaced: what is given, and reading the address of each outside function."""
+    for name, symbol in CALLED.items():
+        values[name] = (f"%{name}p = getelementptr ptr, ptr %externs, i64 {externs.INDEX[symbol]}\n"
+                        f"  %{name} = load ptr, ptr %{name}p")
+    for name, value in values.items():         # no name begins another (string.Template would import `re`)
+        text = text.replace("$" + name, str(value))
+    return text
 
 
 def plan_text() -> str:
     """The LLVM text of `plan(self, nothing)`."""
-    return PLAN.substitute(_loads(), data=data_offset())
+    return _fill(PLAN, data=data_offset())
 
 
 def prepared_text() -> str:
     """The LLVM text of `prepared(self, arguments, count)`."""
-    return PREPARED.substitute(_loads(), data=data_offset(), type=object.__basicsize__ - 8,
-                            clong=f"i{8 * ctypes.sizeof(ctypes.c_long)}")
+    return _fill(PREPARED, data=data_offset(), type=object.__basicsize__ - 8,
+                 clong=f"i{8 * ctypes.sizeof(ctypes.c_long)}")
 
 
 class _MethodDef(ctypes.Structure):

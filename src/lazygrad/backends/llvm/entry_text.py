@@ -1,12 +1,10 @@
 """The stubs as LLVM text: what a built-in function does between Python and the body of a plan. See `entry` for records.
 
-Templates: `$data` is where an ndarray keeps its data pointer, `$type` where an object keeps its type; a line such as
+Placeholders: `$data` is where an ndarray keeps its data pointer, `$type` where an object keeps its type; a line such as
 `$Save` reads the address of an outside function, `%Save`, from the externs table (args[0]).
 """
 
 from __future__ import annotations
-
-from string import Template
 
 CALLED = {
     "Save": "PyEval_SaveThread", "Restore": "PyEval_RestoreThread", "Inc": "Py_IncRef", "Dec": "Py_DecRef",
@@ -84,7 +82,7 @@ ran:
   %clean = icmp eq i64 %code, 0
 """
 
-PLAN = Template("""
+PLAN = """
 define ptr @plan(ptr %self, ptr %none) nounwind {
 """ + _ENTER + """  %resultp = getelementptr i64, ptr %r, i64 5
   %result = load ptr, ptr %resultp
@@ -205,9 +203,9 @@ leavepy:
   %out = call ptr %Call(ptr %py)
   ret ptr %out
 }
-""")
+"""
 
-PREPARED = Template("""
+PREPARED = """
 define ptr @prepared(ptr %self, ptr %given, i64 %count) nounwind {
 """ + _ENTER + """  %np = getelementptr i64, ptr %r, i64 1
   %n = load i64, ptr %np
@@ -411,4 +409,4 @@ bool:
   %bo = call ptr %FromBool($clong %bl)
   ret ptr %bo
 }
-""")
+"""

@@ -7,12 +7,11 @@ holds no address and is shared through the disk. Names are looked up on first us
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,7 @@ NAMES = BLAS + _LIBM + MEMORY + PYTHON
 INDEX = {n: i for i, n in enumerate(NAMES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Blas:
+class Blas(NamedTuple):
     """Where matrix products come from: library file (or "" for SciPy's table, None for none), symbols, integers."""
 
     library: str | None
@@ -41,11 +39,11 @@ class Blas:
 
 
 ACCELERATE = "/System/Library/Frameworks/Accelerate.framework/Accelerate"
-WHEELS = (                                 # what NumPy's wheels call their OpenBLAS: file pattern, symbols, ILP64
-    ("*scipy_openblas64_*", ("scipy_sgemm_64_", "scipy_dgemm_64_"), True),
-    ("*openblas64_*", ("sgemm_64_", "dgemm_64_"), True),
-    ("*scipy_openblas*", ("scipy_sgemm_", "scipy_dgemm_"), False),
-    ("*openblas*", ("sgemm_", "dgemm_"), False),
+WHEELS = (                                 # what NumPy's wheels call their OpenBLAS: part of its name, symbols, ILP64
+    ("scipy_openblas64_", ("scipy_sgemm_64_", "scipy_dgemm_64_"), True),
+    ("openblas64_", ("sgemm_64_", "dgemm_64_"), True),
+    ("scipy_openblas", ("scipy_sgemm_", "scipy_dgemm_"), False),
+    ("openblas", ("sgemm_", "dgemm_"), False),
 )
 
 
@@ -57,17 +55,18 @@ def blas_kind() -> Blas:
     """
     package = os.path.dirname(np.__file__)
     for folder in (package + ".libs", os.path.join(package, ".dylibs")):
-        for pattern, symbols, ilp64 in WHEELS:
-            found = sorted(glob.glob(os.path.join(folder, pattern)))
-            if found:
-                return Blas(found[0], symbols, ilp64)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for part, symbols, ilp64 in WHEELS:
+            for name in names:
+                if part in name:
+                    return Blas(os.path.join(folder, name), symbols, ilp64)
     if sys.platform == "darwin":
         return Blas(ACCELERATE, ("sgemm_", "dgemm_"), False)
     return Blas("" if importlib.util.find_spec("scipy") else None)
 
 
-def _address(function: object) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
+def _address(function: ctypes._CFuncPtr) -> int:
+    return ctypes.c_void_p.from_buffer(function).value or 0      # half the time of ctypes.cast
 
 
 def _capsule(capsule: object) -> int:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import threading
 import time
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import DeviceError
 from . import loader
 from . import target as targets
 from .cache import objects
 from .loader import Loaded
-from .target import Target
+from .target import Target, sha256
 
-STRAIGHT = 4000          # lines of straight scalar code from which the quick code generator is used
+STRAIGHT = 1000          # lines of straight scalar code from which the quick code generator is used
 _lock = threading.RLock()
 
 
@@ -31,22 +29,20 @@ def _renew_lock() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):            # another thread may hold it in the parent
-    os.register_at_fork(after_in_child=_renew_lock)
+if hasattr(os, "register_at_fork"):            # a child must not inherit LLVM in the middle of a compilation
+    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_renew_lock)
 
 
 @cache
 def version() -> str:
-    """The installed llvmlite, known without importing it ("" where there is none)."""
+    """What tells one llvmlite from another, known without importing it ("" where there is none)."""
     spec = importlib.util.find_spec("llvmlite")
     folder = os.path.dirname(spec.origin) if spec and spec.origin else ""
     if not folder:
         return ""
     try:
-        with open(os.path.join(folder, "_version.py"), encoding="utf-8") as file:
-            found = re.search(r"""["']?version["']?\s*(?:\]|=|:).*?["']([0-9][^"']*)["']""", file.read())
-        stat = os.stat(os.path.join(folder, "binding"))
-        return f"{found.group(1) if found else 'unknown'} {stat.st_mtime_ns if not found else ''}".strip()
+        with open(os.path.join(folder, "_version.py"), "rb") as file:
+            return sha256(file.read()).hexdigest()
     except OSError:
         return "unknown"
 
@@ -97,26 +93,32 @@ def _module(text: str) -> Any:
 
 
 def effort(text: str) -> int:
-    """The level of the code generator: 0 for very long straight scalar code (time grows faster than length there)."""
-    return 0 if text.count("\n") > STRAIGHT and text.count("\n") > 100 * text.count("br i1") and " x " not in text else 1
+    """The level of the code generator: 0 for long straight scalar code, which it compiles 5 times faster.
+
+    Such code mostly waits for the functions it calls: its speed differs by a tenth or two.
+    """
+    lines = text.count("\n")
+    straight = lines > STRAIGHT and lines > 100 * text.count("br i1")
+    return 0 if straight and not any(f"<{n} x " in text for n in (2, 4, 8, 16, 32, 64)) else 1
+
+
+def _generate(text: str, opt: int, target: Target | None, form: str) -> Any:
+    module = _module(text)
+    machine = _machine(target or targets.host(), opt)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    return getattr(machine, form)(module)
 
 
 def compile_text(text: str, opt: int = 1, target: Target | None = None) -> bytes:
     """The object of LLVM text. Raises DeviceError where llvmlite is absent or the text is not valid. Thread safe."""
-    with _lock:
-        module = _module(text)
-        machine = _machine(target or targets.host(), opt)
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        return machine.emit_object(module)
+    with _lock:                                # a function of its own below: its module dies while the lock is held
+        return _generate(text, opt, target, "emit_object")
 
 
 def assembly(text: str, opt: int = 1, target: Target | None = None) -> str:
     """The assembly of LLVM text, to look at."""
     with _lock:
-        module = _module(text)
-        machine = _machine(target or targets.host(), opt)
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        return machine.emit_assembly(module)
+        return _generate(text, opt, target, "emit_assembly")
 
 
 class _Mcjit(Loaded):
@@ -153,8 +155,7 @@ def load(data: bytes) -> Loaded:
     return load_by_llvm(data)
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """What became of a text: its code, whether the cache had it, the seconds that compiling took (0.0 if it had)."""
 
     loaded: Loaded

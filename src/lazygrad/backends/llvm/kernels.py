@@ -6,21 +6,22 @@ the args array: externs and the fault cell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Stmt, Store
 from ...ir.scalar import CONST, I64, LOAD, VAR, Scalar
 from . import scalars
-from .text import Builder, Function, Module, element, typed
-from .values import INDEX, Values, Vector, parts, stored
+from .text import Builder, Function, Module, element, stored, typed
+from .values import INDEX, VOLATILE, Values, Vector, parts
 
 BOOL = np.dtype("bool")
 FAULT = 2                        # position in args of the pointer to the fault cell
 UNROLLED = 4                     # vectors of accumulators side by side, in small bodies
 SMALL = 16                       # scalar operations of a body that counts as small
 REGISTERS = 8                    # vectors of accumulators that are kept at most
+TILE = 16                        # rows of a tile where a vector loop runs across the rows of a buffer
 
 
 def write(module: Module, name: str, kernel: Kernel, lanes_bytes: int = 64, written: frozenset[int] | None = None,
@@ -161,6 +162,9 @@ class _Writer:
             with self.values.scope(self.fn.split(), s.var, "0"):
                 self.body(s.body)
             return
+        if self.crosses(s):
+            self.tiles(s, s.body[0])
+            return
         carried = [(element(self.carries[n].dtype), self.state[n][0]) for n in names]
         with self.fn.loop("0", str(s.extent), 1, carried) as l:
             for n, value in zip(names, l.values, strict=True):
@@ -170,6 +174,45 @@ class _Writer:
             l.next = [self.state[n][0] for n in names]
         for n, value in zip(names, l.next, strict=True):
             self.state[n] = [value]
+
+    # ---- tiles
+    def crosses(self, s: Loop) -> bool:
+        """Whether `s` is rows of a vector loop that steps across the rows of some buffer: then it is done in tiles.
+
+        Only where no step reads what another writes, so that any order is right.
+        """
+        inner = s.body[0] if len(s.body) == 1 else None
+        if not isinstance(inner, Loop) or s.carries or inner.carries or s.extent < TILE or not self.width(inner):
+            return False
+        if not all(isinstance(x, Store) and all(a.op is VAR for a, _ in parts(x.index)[1]) for x in inner.body):
+            return False
+        if any(self.values.depends(x.value) & VOLATILE for x in inner.body):
+            return False
+        strides = [{a.params[0]: abs(k) for a, k in parts(i)[1] if a.op is VAR} for i in _indices(inner.body)]
+        if not all({s.var, inner.var} <= set(at) for at in strides[:len(inner.body)]):
+            return False                             # steps that meet in one element: their order counts
+        return any(at.get(s.var) == 1 and at.get(inner.var, 0) >= TILE for at in strides)
+
+    def tiles(self, s: Loop, inner: Loop) -> None:
+        """for tile of rows: for vector: for row of the tile: the lines of memory that a vector touches stay at hand."""
+        fn, v = self.fn, self.values
+        lanes = self.width(inner)
+
+        def tile(first: str, last: str) -> None:
+            def rows() -> None:
+                with fn.loop(first, last, 1) as l, v.scope(l.before, s.var, l.i):
+                    self.statements(list(inner.body))
+
+            at = self.part(inner, [], 0, inner.extent // lanes, lanes, lanes, 1, rows)
+            rest = inner.extent % lanes
+            if rest:
+                self.part(inner, [], at, 1, max(2, 1 << (rest - 1).bit_length()), rest, 1, rows)
+
+        whole = s.extent - s.extent % TILE
+        with fn.loop("0", str(whole), TILE) as l, v.scope(l.before, f"{s.var} tile", l.i):
+            tile(l.i, fn.emit(f"add i64 {l.i}, {TILE}"))
+        if whole < s.extent:
+            tile(str(whole), str(s.extent))
 
     # ---- vector loops
     def width(self, s: Loop) -> int:
@@ -218,17 +261,7 @@ class _Writer:
     def leaps(self, s: Loop) -> bool:
         """Whether steps beyond the end might touch memory far from the end: any stride but 0 and 1."""
         var = self.values.bit("v" + s.var)
-        seen: set[Scalar] = set()
-        stack = [x.ok if isinstance(x, Check) else x.value for x in s.body]
-        indices = [x.index for x in s.body if isinstance(x, Store | Combine)]
-        while stack:
-            x = stack.pop()
-            if x not in seen:
-                seen.add(x)
-                stack.extend(x.args)
-                if x.op is LOAD:
-                    indices.append(x.args[0])
-        return any(k != 1 or a.op is not VAR for i in indices for a, k in parts(i)[1] if self.values.depends(a) & var)
+        return any(k != 1 or a.op is not VAR for i in _indices(s.body) for a, k in parts(i)[1] if self.values.depends(a) & var)
 
     def copies(self, s: Loop, names: list[str], whole: int) -> int:
         """How many vectors of accumulators run side by side."""
@@ -237,32 +270,37 @@ class _Writer:
         small = len(_scalars(s.body)) <= SMALL
         return UNROLLED if small and UNROLLED * len(names) <= REGISTERS else 2 if 2 * len(names) <= REGISTERS and small else 1
 
-    def part(self, s: Loop, names: list[str], at: int, count: int, lanes: int, active: int, copies: int) -> int:
+    def part(self, s: Loop, names: list[str], at: int, count: int, lanes: int, active: int, copies: int,
+             body: Callable[[], None] | None = None) -> int:
         """`count` steps of `copies` vectors from element `at`; returns the element behind them."""
         step = lanes * copies
         end = at + count * step
         if count == 0:
             return at
         if count == 1:
-            self.vectors(s, self.fn.split(), "0", at, lanes, active, copies)
+            self.vectors(s, self.fn.split(), "0", at, lanes, active, copies, body)
             return end
         kinds = [typed(element(self.carries[n].dtype), lanes) for n in names for _ in range(copies)]
         carried = list(zip(kinds, [self.state[n][u] for n in names for u in range(copies)], strict=True))
         with self.fn.loop(str(at), str(end), step, carried) as l:
             for j, n in enumerate(names):
                 self.state[n][:copies] = l.values[j * copies:(j + 1) * copies]
-            self.vectors(s, l.before, l.i, 0, lanes, active, copies)
+            self.vectors(s, l.before, l.i, 0, lanes, active, copies, body)
             l.next = [self.state[n][u] for n in names for u in range(copies)]
         return end
 
-    def vectors(self, s: Loop, before: list[str], i: str, offset: int, lanes: int, active: int, copies: int) -> None:
-        """The body, once for each copy."""
+    def vectors(self, s: Loop, before: list[str], i: str, offset: int, lanes: int, active: int, copies: int,
+                body: Callable[[], None] | None = None) -> None:
+        """The body (`body()`, where it is not that of `s`), once for each copy."""
         v = self.values
         for u in range(copies):
             self.copy = u
             with v.scope(before, s.var, i):
                 v.vector = Vector(s.var, v.bit("v" + s.var), i, offset + u * lanes, lanes, active)
-                self.body(s.body)
+                if body:
+                    body()
+                else:
+                    self.body(s.body)
                 v.vector = None
         self.copy = 0
 
@@ -299,6 +337,21 @@ def _accumulated(body: Sequence[Stmt]) -> list[str]:
         elif isinstance(s, Check):
             found[f"!{s.code}"] = None
     return list(found)
+
+
+def _indices(body: Sequence[Stmt]) -> list[Scalar]:
+    """The index of every store, then of every load of a body without loops."""
+    seen: set[Scalar] = set()
+    stack = [x.ok if isinstance(x, Check) else x.value for x in body]
+    indices = [x.index for x in body if isinstance(x, Store | Combine)]
+    while stack:
+        x = stack.pop()
+        if x not in seen:
+            seen.add(x)
+            stack.extend(x.args)
+            if x.op is LOAD:
+                indices.append(x.args[0])
+    return indices
 
 
 def _scalars(body: Sequence[Stmt]) -> set[Scalar]:

@@ -10,7 +10,6 @@ import ctypes
 import mmap
 import struct
 import sys
-from dataclasses import dataclass, field
 
 from . import externs, target
 
@@ -44,33 +43,32 @@ class LoadError(ValueError):
     """An object that this loader does not take."""
 
 
-@dataclass(slots=True)
 class _Section:
-    name: str
-    kind: int
-    flags: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    align: int
-    entry: int
-    at: int = -1                               # position in the image, -1: not in it
+    """A row of the section table. `at`: position in the image, -1: not in it."""
+
+    __slots__ = ("align", "at", "flags", "info", "kind", "link", "name", "offset", "size")
+
+    def __init__(self, name: str, row: tuple[int, ...]) -> None:
+        _, self.kind, self.flags, _, self.offset, self.size, self.link, self.info, align, _ = row
+        self.name, self.align, self.at = name, max(1, align), -1
 
 
-@dataclass(slots=True)
 class Image:
-    """A parsed object: `size` bytes of memory, executable up to `code` (a whole number of pages)."""
+    """A parsed object: `size` bytes of memory, executable up to `code` (a whole number of pages).
 
-    data: bytes
-    machine: int
-    sections: list[_Section]
-    symbols: list[tuple[str, int, int]]                    # name, section, value
-    relocations: list[tuple[int, int, int, int, int]]      # section, place in it, number, symbol, addend
-    outside: dict[int, int] = field(default_factory=dict)  # symbol -> position of its veneer
-    table: dict[int, int] = field(default_factory=dict)    # symbol -> position of its address
-    code: int = 0
-    size: int = 0
+    symbols: (name, section, value); relocations: (section, place in it, number, symbol, addend); `outside` and `table`:
+    the positions of a symbol's veneer and of its address.
+    """
+
+    __slots__ = ("code", "data", "machine", "outside", "relocations", "sections", "size", "symbols", "table")
+
+    def __init__(self, data: bytes, machine: int, sections: list[_Section]) -> None:
+        self.data, self.machine, self.sections = data, machine, sections
+        self.symbols: list[tuple[str, int, int]] = _symbols(data, sections)
+        self.relocations: list[tuple[int, int, int, int, int]] = []
+        self.outside: dict[int, int] = {}
+        self.table: dict[int, int] = {}
+        self.code = self.size = 0
 
     def names(self) -> dict[str, int]:
         """Position in the image of every defined symbol that has a name."""
@@ -179,14 +177,14 @@ def parse(data: bytes) -> Image:
         raise LoadError("a section table of another form")
     rows = list(struct.iter_unpack("<IIQQQQIIQQ", _take(data, start, 64 * count)))
     names = _take(data, rows[strings][4], rows[strings][5])
-    sections = [_Section(_text(names, r[0]), r[1], r[2], r[4], r[5], r[6], r[7], max(1, r[8]), r[9]) for r in rows]
+    sections = [_Section(_text(names, r[0]), r) for r in rows]
     for s in sections:
         # unwinding tables serve no one here: nothing is thrown through this code
         if s.flags & ALLOC and s.size and not s.name.startswith((".eh_frame", ".note")):
             if s.kind not in (PROGBITS, NOBITS) or s.flags & TLS or s.align & s.align - 1 or s.align > 4096:
                 raise LoadError(f"section {s.name!r} of kind {s.kind}")
             s.at = 0
-    image = Image(data, machine, sections, _symbols(data, sections), [])
+    image = Image(data, machine, sections)
     _relocations(image)
     _layout(image)
     return image

@@ -1,4 +1,4 @@
-"""What the vector functions share: the two float formats, polynomials, out-of-line code, and work in float64 for float32.
+"""What the vector functions share: the two float formats, polynomials, out-of-line code, float64 work for float32.
 
 A function here takes a Builder `b` first and SSA names after it, and returns an SSA name. Steps that must be exact use
 `xadd`, `xsub`, `xmul` or factors short enough that their products are exact with and without a fused multiply-add.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazygrad.backends.llvm.coefficients import COEFFICIENTS
-from lazygrad.backends.llvm.text import Builder, Function
+from .coefficients import COEFFICIENTS
+from .text import Builder, Function
 
 INF, NAN = float("inf"), float("nan")
 LN2, LOG2E = 0.6931471805599453, 1.4426950408889634
@@ -54,8 +54,8 @@ def poly(b: Builder, x: str, name: str, precision: str = "") -> str:
 
 
 def evaluate(b: Builder, x: str, coefficients: Sequence[float]) -> str:
-    """c0 + c1 x + c2 x² + ...: the first two steps by Horner, which loses least; of the rest pairs (c2 + c3 x) + x² (c4 + c5 x)
-    (Estrin), which shortens the chain of dependent steps."""
+    """c0 + c1 x + c2 x² + ...: the first two steps by Horner, which loses least; of the rest pairs
+    (c2 + c3 x) + x² (c4 + c5 x) (Estrin), which shortens the chain of dependent steps."""
     if len(coefficients) <= 6:
         return b.poly(x, coefficients[::-1])
     terms, power = [b.const(c) for c in coefficients[2:]], x
@@ -96,7 +96,7 @@ def power_of_two(b: Builder, n: str) -> str:
 
 
 def scale(b: Builder, p: str, n: str, bits: str, shift: int = 0) -> str:
-    """p * 2**(n + shift) for n, bits from `round_to_integer`, in two steps: overflow and denormal results round once."""
+    """p * 2**(n + shift) for n, bits from `round_to_integer`, in two steps: every result rounds once."""
     half = b.to_int(b.fma(n, b.const(0.5), b.const(format_of(b).round_bias)))
     rest = b.isub(bits, half)
     if shift:
@@ -110,7 +110,7 @@ def out_of_line(b: Builder, name: str, f: Callable[..., str], *xs: str) -> str:
 
     def build(symbol: str) -> Function:
         names = [f"%x{k}" for k in range(len(xs))]
-        head = f"define internal {b.type} @{symbol}({', '.join(f'{b.type} {n}' for n in names)})"
+        head = f"define internal {b.type} @{symbol}({', '.join(f'{b.type} {n}' for n in names)}) nounwind"
         fn = Function(b.fn.module, head)
         fn.end = f"ret {b.type} {f(Builder(fn, b.lanes, b.dtype), *names)}"
         return fn
@@ -125,7 +125,7 @@ def indices(values: Sequence[int]) -> str:
 
 
 def in_double(b: Builder, f: Callable[..., str], *xs: str) -> str:
-    """f at float64 for float32 values: widened, at most 8 lanes at a time (more would not fit the registers), rounded."""
+    """f at float64 for float32 values: widened, at most 8 lanes at a time (more do not fit the registers), rounded."""
     if b.lanes <= 8:
         d = b.like(np.dtype("float64"))
         wide = [b.emit(f"fpext {b.type} {x} to {d.type}") for x in xs]

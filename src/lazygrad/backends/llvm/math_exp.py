@@ -1,12 +1,12 @@
 """Exponentials, logarithms and the hyperbolic functions made of them, for float32 and float64 vectors.
 
-exp: x = n ln 2 + r, a polynomial in r, scaling by 2**n. log: x = 2**e m with m in [sqrt 1/2, sqrt 2), a polynomial in f = m - 1
-(float32) or in s = f/(2 + f) (float64).
+exp: x = n ln 2 + r, a polynomial in r, scaling by 2**n. log: x = 2**e m with m in [sqrt 1/2, sqrt 2), a polynomial in
+f = m - 1 (float32) or in s = f/(2 + f) (float64).
 """
 
 from __future__ import annotations
 
-from lazygrad.backends.llvm.math_base import (
+from .math_base import (
     INF,
     LN2,
     LOG2E,
@@ -19,7 +19,7 @@ from lazygrad.backends.llvm.math_base import (
     round_to_integer,
     scale,
 )
-from lazygrad.backends.llvm.text import Builder
+from .text import Builder
 
 
 # ---- exponentials
@@ -156,8 +156,9 @@ def log10(b: Builder, x: str) -> str:
 
 def log_of_one_plus(b: Builder, x: str, low: str = "", twice: str = "") -> str:
     """log(1 + x + low), and ln 2 more where the mask `twice` holds; special values are those of log(1 + x)."""
-    u = b.xadd(x, b.const(1.0))
-    rest = b.select(b.cmp("ogt", x, b.const(1.0)), b.xsub(b.const(1.0), b.xsub(u, x)), b.xsub(x, b.xsub(u, b.const(1.0))))
+    one = b.const(1.0)
+    u = b.xadd(x, one)
+    rest = b.select(b.cmp("ogt", x, one), b.xsub(one, b.xsub(u, x)), b.xsub(x, b.xsub(u, one)))
     e, f, t = log_parts(b, u, b.xadd(rest, low) if low else rest)
     if twice:
         e = b.select(twice, b.xadd(e, b.const(1.0)), e)

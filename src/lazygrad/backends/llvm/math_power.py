@@ -1,12 +1,12 @@
 """pow, cbrt and hypot, for float32 and float64 vectors.
 
-pow(x, y) = 2**(y log2 x): in float64 for float32; for float64 the logarithm has two parts, made of products that are exact
-because their factors are cut to 26 bits.
+pow(x, y) = 2**(y log2 x): in float64 for float32; for float64 the logarithm has two parts, made of products that
+are exact because their factors are cut to 26 bits.
 """
 
 from __future__ import annotations
 
-from lazygrad.backends.llvm.math_base import (
+from .math_base import (
     INF,
     NAN,
     clamp,
@@ -18,8 +18,8 @@ from lazygrad.backends.llvm.math_base import (
     round_to_integer,
     scale,
 )
-from lazygrad.backends.llvm.math_exp import log_reduced
-from lazygrad.backends.llvm.text import Builder
+from .math_exp import log_reduced
+from .text import Builder
 
 
 def _pow_core_short(b: Builder, x: str, y: str) -> str:

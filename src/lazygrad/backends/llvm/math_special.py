@@ -1,13 +1,13 @@
 """erf, erfc, lgamma and digamma, for float32 and float64 vectors.
 
-erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64: recurrence below 8, the
-asymptotic series above, reflection for negative arguments.
+erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64:
+recurrence below 8, the asymptotic series above, reflection for negative arguments.
 """
 
 from __future__ import annotations
 
-from lazygrad.backends.llvm.coefficients import COEFFICIENTS
-from lazygrad.backends.llvm.math_base import (
+from .coefficients import COEFFICIENTS
+from .math_base import (
     INF,
     LOG2E,
     NAN,
@@ -21,8 +21,8 @@ from lazygrad.backends.llvm.math_base import (
     round_to_integer,
     scale,
 )
-from lazygrad.backends.llvm.math_exp import exp_in_range, log
-from lazygrad.backends.llvm.text import Builder
+from .math_exp import exp_in_range, log
+from .text import Builder
 
 
 # ---- the error function
@@ -136,8 +136,8 @@ def lgamma(b: Builder, x: str) -> str:
 
 
 def _digamma(b: Builder, x: str) -> str:
-    """From 8 on log y - 1/(2y) - ...; below, y is moved into [1, 2] by psi(y + 1) = psi(y) + 1/y, where a polynomial times
-    the distance to the zero stands; psi(x) = psi(1 - x) - pi cot(pi x) below 0."""
+    """From 8 on log y - 1/(2y) - ...; below, y is moved into [1, 2] by psi(y + 1) = psi(y) + 1/y, where a polynomial
+    times the distance to the zero stands; psi(x) = psi(1 - x) - pi cot(pi x) below 0."""
     one, zero = b.const(1.0), b.const(0.0)
     negative = b.cmp("olt", x, zero)
     y = b.select(negative, b.xsub(one, x), x)

@@ -1,15 +1,16 @@
 """Trigonometric functions and their inverses, for float32 and float64 vectors.
 
-x = n pi/2 + r with |r| <= pi/4. Up to `LIMIT` n pi/2 is subtracted in parts whose products with n are exact (Cody and Waite);
-a vector with a larger element takes a branch to out-of-line code that multiplies by 190 bits of 2/pi (Payne and Hanek).
+x = n pi/2 + r with |r| <= pi/4. Up to `LIMIT` n pi/2 is subtracted in parts whose products with n are exact (Cody and
+Waite); a vector with a larger element takes a branch to out-of-line code that multiplies by 190 bits of 2/pi (Payne and Hanek).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from lazygrad.backends.llvm.math_base import INF, NAN, format_of, out_of_line, poly, round_to_integer
-from lazygrad.backends.llvm.text import Builder, Function
+from .math_base import INF, NAN, format_of, out_of_line, poly, round_to_integer
+from .text import Builder, Function
 
 LIMIT = {"f32": 1e5, "f64": 1e6}
 # pi/2 in parts: n times each but the last is exact, and so are the differences of x and all but the last two
@@ -24,16 +25,18 @@ QUARTER_PI = {"f32": (0.7853975296020508, 6.337953975283657e-07), "f64": (0.7853
 def reduce_small(b: Builder, x: str) -> tuple[str, str, str]:
     """r in two parts, and integers whose two low bits are those of n, for |x| <= LIMIT."""
     n, bits = round_to_integer(b, x, 0.6366197723675814)
-    *parts, last = HALF_PI[format_of(b).name]
-    for part in parts:
+    *exact, rounded, last = HALF_PI[format_of(b).name]
+    for part in exact:
         x = b.fma(n, b.const(-part), x)
-    low = b.mul(n, b.const(-last))
-    r = b.xadd(x, low)
-    return r, b.xsub(low, b.xsub(r, x)), bits
+    first = b.fma(n, b.const(-rounded), x)
+    low = b.fma(n, b.const(-last), b.fma(n, b.const(-rounded), b.xsub(x, first)))       # with what `first` lost
+    r = b.xadd(first, low)
+    return r, b.xsub(low, b.xsub(r, first)), bits
 
 
+@functools.cache
 def two_over_pi_words() -> list[int]:
-    """64 zero bits, then the bits of 2/pi, in 32-bit words (enough for the largest float64)."""
+    """64 zero bits, then the bits of 2/pi, in 64-bit words (enough for the largest float64)."""
     bits = 1280
     # pi by Machin's formula in integers: 16 atan(1/5) - 4 atan(1/239)
     one = 1 << (bits + 64)
@@ -49,45 +52,40 @@ def two_over_pi_words() -> list[int]:
 
     pi = 16 * arctan_inverse(5) - 4 * arctan_inverse(239)
     value = (2 * one << bits) // pi
-    return [0, 0] + [(value >> (bits - 32 * (k + 1))) & 0xFFFFFFFF for k in range(bits // 32)]
+    return [0] + [(value >> (bits - 64 * (k + 1))) & (1 << 64) - 1 for k in range(bits // 64)]
 
 
-def reduce_large(fn_owner: Builder) -> str:
+def reduce_large(b: Builder) -> str:
     """The name of a function {double, i64} (double x), finite, |x| >= 2**16: r and n modulo 4."""
-    module = fn_owner.fn.module
+    module = b.fn.module
     name, table = "lazygrad.reduce_large", "@lazygrad.two_over_pi"
 
     def build(symbol: str) -> Function:
         words = two_over_pi_words()
-        module.globals.append(f"{table} = internal constant [{len(words)} x i32] "
-                              f"[{', '.join(f'i32 {w}' for w in words)}], align 64")
-        fn = Function(module, f"define internal {{double, i64}} @{symbol}(double %x)")
+        module.globals.append(f"{table} = internal constant [{len(words)} x i64] "
+                              f"[{', '.join(f'i64 {w}' for w in words)}], align 64")
+        fn = Function(module, f"define internal {{double, i64}} @{symbol}(double %x) nounwind")
         d = Builder(fn, 0, "float64")
         whole = d.to_int(d.abs("%x"))
         fraction = d.ior(d.iand(whole, str((1 << 52) - 1)), str(1 << 52))
         exponent = d.isub(d.lshr(whole, "52"), "1075")                          # |x| = fraction * 2**exponent
-        # bits of 2/pi of weight 2**-(exponent-1) and below: those above give multiples of 4
+        # three words of 2/pi from the weight 2**-(exponent-1) on: the bits above give multiples of 4
         place = d.iadd(exponent, "62")
-        word, offset = d.lshr(place, "5"), d.iand(place, "31")
-        loaded = []
-        for k in range(7):
-            at = d.emit(f"getelementptr i32, ptr {table}, i64 {d.iadd(word, str(k))}")
-            value = d.emit(f"load i32, ptr {at}, align 4")
-            loaded.append(d.emit(f"zext i32 {value} to i64"))
-        low32, mask = d.isub("32", offset), str(0xFFFFFFFF)
-        window = [d.iand(d.lshr(d.ior(d.shl(loaded[k], "32"), loaded[k + 1]), low32), mask) for k in range(6)][::-1]
-        # fraction * window modulo 2**192, in digits of 32 bits from the lowest
-        m0, m1, carry, digits = d.iand(fraction, mask), d.lshr(fraction, "32"), "0", []
-        for k in range(6):
-            p = d.iadd(d.imul(m0, window[k]), carry)
-            digit, carry = d.iand(p, mask), d.lshr(p, "32")
-            if k:
-                q = d.iadd(d.imul(m1, window[k - 1]), digit)
-                digit, carry = d.iand(q, mask), d.iadd(carry, d.lshr(q, "32"))
-            digits.append(digit)
-        top = d.ior(d.shl(digits[5], "32"), digits[4])
-        middle = d.ior(d.shl(digits[3], "32"), digits[2])
-        part = d.ior(d.shl(top, "2"), d.lshr(middle, "62"))                     # the fraction of n, signed: in [-1/2, 1/2)
+        word, offset = d.lshr(place, "6"), d.iand(place, "63")
+        at = d.emit(f"getelementptr i64, ptr {table}, i64 {word}")
+        loaded = [d.emit(f"load i64, ptr {d.emit(f'getelementptr i64, ptr {at}, i64 {k}')}, align 8") for k in range(4)]
+        module.declare("i64 @llvm.fshl.i64(i64, i64, i64)")
+        window = [d.emit(f"call i64 @llvm.fshl.i64(i64 {loaded[k]}, i64 {loaded[k + 1]}, i64 {offset})")
+                  for k in range(3)]
+        # the upper 128 bits of fraction * window modulo 2**192
+        wide = [d.emit(f"zext i64 {v} to i128") for v in [fraction, d.imul(fraction, window[0]), *window[1:]]]
+        total = d.emit(f"shl i128 {wide[1]}, 64")
+        for k, shift in ((2, 0), (3, 64)):
+            product = d.emit(f"mul i128 {wide[0]}, {wide[k]}")
+            total = d.emit(f"add i128 {total}, {d.emit(f'lshr i128 {product}, {shift}')}")
+        middle = d.emit(f"trunc i128 {total} to i64")
+        top = d.emit(f"trunc i128 {d.emit(f'lshr i128 {total}, 64')} to i64")
+        part = d.ior(d.shl(top, "2"), d.lshr(middle, "62"))             # the fraction of n, signed: in [-1/2, 1/2)
         n = d.iadd(d.lshr(top, "62"), d.lshr(part, "63"))
         high = d.int_to_float(d.iand(part, str(-2048)))
         rest = d.mul(d.int_to_float(d.lshr(d.shl(middle, "2"), "11")), d.const(2.0**-53))
@@ -105,28 +103,32 @@ def reduce_large(fn_owner: Builder) -> str:
     return module.helper(name, build)
 
 
+def reduce_lane(b: Builder, x: str) -> tuple[str, str]:
+    """`reduce_large` of one value of this element type."""
+    double = b.kind == "double"
+    wide = x if double else b.emit(f"fpext float {x} to double")
+    pair = b.emit(f"call {{double, i64}} @{reduce_large(b)}(double {wide})")
+    r, n = b.emit(f"extractvalue {{double, i64}} {pair}, 0"), b.emit(f"extractvalue {{double, i64}} {pair}, 1")
+    return (r, n) if double else (b.emit(f"fptrunc double {r} to float"), b.emit(f"trunc i64 {n} to i32"))
+
+
 def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
     """`reduce_small` for any x: lane by lane where x is large; NaN for infinities."""
-    helper, limit = reduce_large(b), b.const(LIMIT[format_of(b).name])
+    limit, a = b.const(LIMIT[format_of(b).name]), b.abs(x)
     r, r_low, n = reduce_small(b, x)
-    a = b.abs(x)
     large = b.mask_and(b.cmp("ogt", a, limit), b.cmp("olt", a, b.const(INF)))
     safe = b.select(large, x, limit)
-    for lane in range(max(b.lanes, 1)):
-        value = b.extract(safe, lane)
-        if b.kind == "float":
-            value = b.emit(f"fpext float {value} to double")
-        pair = b.emit(f"call {{double, i64}} @{helper}(double {value})")
-        r1, n1 = b.emit(f"extractvalue {{double, i64}} {pair}, 0"), b.emit(f"extractvalue {{double, i64}} {pair}, 1")
-        if b.kind == "float":
-            r1, n1 = b.emit(f"fptrunc double {r1} to float"), b.emit(f"trunc i64 {n1} to i32")
-        if b.lanes:
-            wide_r = b.emit(f"insertelement {b.type} {wide_r if lane else 'poison'}, {b.kind} {r1}, i64 {lane}")
-            wide_n = b.emit(f"insertelement {b.itype} {wide_n if lane else 'poison'}, {b.ikind} {n1}, i64 {lane}")
-        else:
-            wide_r, wide_n = r1, n1
-    r = b.select(large, wide_r, b.select(b.cmp("oeq", a, b.const(INF)), b.const(NAN), r))
-    return r, b.select(large, b.const(0.0), r_low), b.iselect(large, wide_n, n)
+    if b.lanes:
+        zeros = [(b.type, "zeroinitializer"), (b.itype, "zeroinitializer")]
+        with b.fn.loop("0", str(b.lanes), 1, zeros) as loop:
+            r1, n1 = reduce_lane(b, b.emit(f"extractelement {b.type} {safe}, i64 {loop.i}"))
+            loop.next = [b.emit(f"insertelement {b.type} {loop.values[0]}, {b.kind} {r1}, i64 {loop.i}"),
+                         b.emit(f"insertelement {b.itype} {loop.values[1]}, {b.ikind} {n1}, i64 {loop.i}")]
+        far, far_n = loop.next
+    else:
+        far, far_n = reduce_lane(b, safe)
+    r = b.select(large, far, b.select(b.cmp("oeq", a, b.const(INF)), b.const(NAN), r))
+    return r, b.select(large, b.const(0.0), r_low), b.iselect(large, far_n, n)
 
 
 def reduced(name: str, finish: Callable[[Builder, str, str, str, str], str]) -> Callable[[Builder, str], str]:
@@ -148,8 +150,8 @@ def _sine_or_cosine(b: Builder, r: str, low: str, n: str) -> str:
     """sin r for even n, cos r for odd n, with the sign of bit 1 of n; r + low is the argument."""
     s = b.mul(r, r)
     sine = b.xadd(r, b.fma(b.mul(r, s), poly(b, s, "SIN"), low))
-    cosine = b.fma(b.neg(r), low, b.fma(s, b.const(-0.5), b.const(1.0)))
-    cosine = b.fma(b.mul(s, s), poly(b, s, "COS"), cosine)
+    small = b.sub(b.mul(b.mul(s, s), poly(b, s, "COS")), b.mul(r, low))
+    cosine = b.xadd(b.fma(s, b.const(-0.5), b.const(1.0)), small)
     odd = b.icmp("ne", b.iand(n, b.iconst(1)), b.iconst(0))
     sign = b.shl(b.iand(n, b.iconst(2)), b.iconst(b.bits - 2))
     return b.to_float(b.ixor(b.to_int(b.select(odd, cosine, sine)), sign))
@@ -165,11 +167,10 @@ def _cos(b: Builder, x: str, r: str, low: str, n: str) -> str:
 
 def _tan(b: Builder, x: str, r: str, low: str, n: str) -> str:
     """tan r, or -1/tan r for odd n."""
-    r = b.select(b.cmp("oeq", x, b.const(0.0)), x, b.xadd(r, low))                  # keeps -0
     s = b.mul(r, r)
-    t = b.fma(b.mul(r, s), poly(b, s, "TAN"), r)
+    t = b.xadd(r, b.fma(b.mul(r, s), poly(b, s, "TAN"), b.fma(low, s, low)))     # low (1 + tan² r), nearly
     odd = b.icmp("ne", b.iand(n, b.iconst(1)), b.iconst(0))
-    return b.select(odd, b.div(b.const(-1.0), t), t)
+    return b.select(b.cmp("oeq", x, b.const(0.0)), x, b.select(odd, b.div(b.const(-1.0), t), t))     # keeps -0
 
 
 sin, cos, tan = reduced("sin", _sin), reduced("cos", _cos), reduced("tan", _tan)

@@ -18,6 +18,7 @@ from .text import Builder, Function, element, suffix, typed
 # scalar operations that libm has under the same name; single values call it instead of inlining a polynomial
 LIBM = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
         "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "cbrt", "pow", "hypot", "atan2")
+INLINED = 8                       # uses of one function that a kernel holds inline: compile time follows the text
 
 
 # ---- floats ---------------------------------------------------------------------------------------------------------
@@ -123,12 +124,17 @@ def _nextafter(b: Builder, x: str, y: str) -> str:
 
 
 def _function(name: str) -> Callable[..., str]:
-    """A mathematical function: the polynomial inline in vectors; libm, or one shared copy of the polynomial, on single values."""
+    """A mathematical function: in vectors the polynomial inline (its first uses in a kernel, the others call a shared copy);
+
+    on single values libm, or the shared copy.
+    """
     def emit(b: Builder, *xs: str) -> str:
-        known = FUNCTIONS.get(name)
+        known, uses = FUNCTIONS.get(name), b.fn.inlined
         if b.lanes and known:
-            return known(b, *xs)
-        if name in LIBM:
+            uses[name] = uses.get(name, 0) + 1
+            if uses[name] <= INLINED:
+                return known(b, *xs)
+        elif name in LIBM:
             return b.extern(_libm_name(name, b), *xs)
         params = [f"%p{i}" for i in range(len(xs))]
 
@@ -275,6 +281,8 @@ EMITTERS: dict[str, dict[str, Callable[..., str]]] = {
 }
 EMITTERS["pow"].update(_both(_i_pow))
 
+HALF = np.dtype("float16")
+
 # float16 results of these are exact, or not floats: no rounding
 EXACT_HALF = frozenset({"neg", "abs", "sign", "copysign", "maximum", "minimum", "fmax", "fmin", "floor", "ceil", "trunc",
                         "rint", "select", "fmod"})
@@ -293,7 +301,7 @@ CAPS_OPS = caps_ops()
 def emit(name: str, b: Builder, *args: str) -> str:
     """The result of scalar operation `name` on `args`; `b` is of the dtype of the last argument (float16 included)."""
     out = EMITTERS[name][b.dtype.kind](b, *args)
-    if b.dtype.name == "float16" and OPS[name].out == "same" and name not in EXACT_HALF:
+    if b.dtype == HALF and OPS[name].out == "same" and name not in EXACT_HALF:
         return round_half(b, out)
     return out
 

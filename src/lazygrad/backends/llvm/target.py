@@ -7,12 +7,19 @@ on this CPU is found again in the cache; LLVM is asked for its name and features
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
 import sys
 from dataclasses import dataclass
 from functools import cache
+
+try:                                           # hashlib loads OpenSSL: a quarter of a warm start
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # Python 3.11
+    except ImportError:
+        from hashlib import sha256
 
 HOST = "host"                                  # Target.cpu: the CPU this runs on, whatever LLVM calls it
 
@@ -124,7 +131,7 @@ def host() -> Target:
     system = {"darwin": "apple-darwin", "win32": "pc-windows-msvc"}.get(sys.platform, f"unknown-{sys.platform}-gnu")
     text = "\n".join((arch(), sys.platform, description()))
     return Target(f"{arch()}-{system}", HOST, "", ilp64=externs.blas_kind().ilp64, has=_features(description()),
-                  fingerprint=hashlib.sha256(text.encode()).hexdigest())
+                  fingerprint=sha256(text.encode()).hexdigest())
 
 
 def level(name: str) -> Target:

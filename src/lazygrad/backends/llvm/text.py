@@ -10,23 +10,25 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 
 from .externs import INDEX
 
 REGISTER = {"bool": "i1", "float16": "float", "float32": "float", "float64": "double"}    # float16 lives in float32
-MEMORY = {"bool": "i8", "float16": "half", "float32": "float", "float64": "double"}
 
 
+@cache
 def element(dtype: np.dtype) -> str:
     """The type of one value in a register: bool is i1, float16 is held as float."""
     return REGISTER.get(dtype.name) or f"i{dtype.itemsize * 8}"
 
 
-def memory(dtype: np.dtype) -> str:
-    """The type of one value in memory: bool is i8."""
-    return MEMORY.get(dtype.name) or f"i{dtype.itemsize * 8}"
+@cache
+def stored(dtype: np.dtype) -> str:
+    """The type of one value in memory: bool is i8, float16 its bits (vectors of half are not everywhere)."""
+    return "i16" if dtype.name == "float16" else "i8" if dtype.kind == "b" else element(dtype)
 
 
 def typed(name: str, lanes: int) -> str:
@@ -92,6 +94,7 @@ class Function:
     def __init__(self, module: Module, head: str, args: str = "%x") -> None:
         self.module, self.head, self.args = module, head, args
         self.count = 0
+        self.inlined: dict[str, int] = {}          # how often a function was written out here
         self.block = "entry"
         self.end = "ret void"                      # the last instruction
         self.entry: list[str] = ["entry:"]

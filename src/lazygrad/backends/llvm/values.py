@@ -15,17 +15,12 @@ import numpy as np
 from ...ir.kernel import Kernel
 from ...ir.scalar import CARRY, CAST, CONST, FLOORDIV, I64, LINEAR, LOAD, MOD, VAR, Scalar, bounds, value_of
 from . import scalars
-from .text import Builder, Function, element, suffix, typed
+from .text import Builder, Function, stored, suffix, typed
 
 INDEX = frozenset({LINEAR, FLOORDIV, MOD, VAR})
 I32 = np.dtype("int32")
 COMPARISONS = frozenset({"eq", "ne", "lt", "le"})
 VOLATILE = 1                         # dependence bit of what reads a buffer that the kernel writes
-
-
-def stored(dtype: np.dtype) -> str:
-    """The type of one value in memory here: float16 as its bits, because vectors of half are not everywhere."""
-    return "i16" if dtype.name == "float16" else "i8" if dtype.kind == "b" else element(dtype)
 
 
 def parts(i: Scalar) -> tuple[int, list[tuple[Scalar, int]]]:
