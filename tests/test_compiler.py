@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import samples
+import samples_structure
 from program_interpreter import run_program
 
 from lazygrad import compiler, reference
@@ -144,6 +147,33 @@ def test_squarings_stay_linear():
     assert len(check([t]).steps) == 1
 
 
+def test_chains_of_rolls_do_not_double():
+    t = source(0, (7,))
+    for k in range(40):
+        t = M.concatenate(M.slice_(t, start=(1,), step=(1,), shape=(6,)), M.slice_(t, start=(0,), step=(1,), shape=(1,)), axis=0)
+        t = E.add(t, t) if k % 8 == 0 else t
+    assert len(check([t]).steps) < 40
+
+
+def test_deep_movement_needs_no_recursion():
+    t = source(0, (2, 3))
+    for k in range(600):
+        t = M.slice_(t, start=(1, 2), step=(-1, -1), shape=(2, 3)) if k % 2 else M.embed(
+            M.slice_(t, start=(0, 0), step=(1, 1), shape=(2, 2)), shape=(2, 3), start=(0, 1), step=(1, 1))
+    check([t])
+
+
+def test_kernels_keep_to_the_buffers_of_the_backend():
+    xs = [source(k, (4, 3)) for k in range(9)]
+    sums = [E.mul(E.exp(a), b) for a, b in itertools.pairwise(xs)]
+    program = compiler.compile(sums, xs, [None] * 8, replace(CAPS, max_buffers=8))
+    assert max([len(k.params) for k in program.kernels]) <= 8
+    arrays = [data(x) for x in xs]
+    got, _ = run_program(program, arrays)
+    for k, g in enumerate(got):
+        np.testing.assert_allclose(g, np.exp(arrays[k]) * arrays[k + 1], rtol=1e-5)
+
+
 # ---- every shape ------------------------------------------------------------------------------------------------------
 
 SHAPES = [(), (1,), (5,), (0,), (2, 3), (1, 4), (4, 1), (2, 0, 3), (2, 3, 4), (2, 1, 3)]
@@ -197,6 +227,17 @@ def test_ramps_and_constants():
     x = source(0, (4, 3))
     ramp = M.broadcast_to(iota(size=3, dtype=f32), shape=(4, 3))
     check([E.add(x, ramp), iota(size=5, dtype=i64), constant(2.5, (2, 2), f32), constant(7, (), i32)])
+
+
+@pytest.mark.parametrize("name", [*samples.ROWS, *[n for n in samples_structure.SAMPLES if n not in samples.ROWS]])
+def test_every_primitive(name):
+    prim = samples.REGISTRY[name]
+    for row in samples.ROWS.get(name) or samples_structure.SAMPLES[name]:
+        for dtype in (f32, i64, np.dtype(bool), np.dtype("complex64")):
+            if samples.accepts(name, row, dtype):
+                arrays = samples.arrays(row, dtype)
+                sources = [leaf(k, 0, aval(a.shape, a.dtype), True) for k, a in enumerate(arrays)]
+                check([prim(*sources, **row.params)], arrays=list(arrays), tol=1e-4)
 
 
 # ---- matrix products --------------------------------------------------------------------------------------------------
@@ -416,7 +457,7 @@ def test_arena_places_of_living_buffers_are_apart():
         lives.append((size, first, first + int(rng.integers(0, 12))))
     offsets, arena = memory.place(lives)
     spans = [(at, at + size, first, last) for at, (size, first, last) in zip(offsets, lives, strict=True)]
-    for n, (a, b, first, last) in enumerate(spans):
+    for n, (a, b, first, _) in enumerate(spans):
         assert b <= arena and a % (16 if b - a == 16 else 64) == 0
         assert all([b <= c or d <= a or stop < first for c, d, _, stop in spans[:n]])
     assert arena < sum([size for size, _, _ in lives]) / 5
@@ -499,6 +540,20 @@ def random_roots(seed: int) -> list[Term]:
     return roots
 
 
+def random_into(roots: list[Term], seed: int) -> list[int | None]:
+    """Some outputs overwrite an input of their type."""
+    rng = np.random.default_rng((seed, 1))
+    free = dict(enumerate([t for t in toposort(roots) if t.op.name == "source"]))
+    into: list[int | None] = []
+    for r in roots:
+        fits = [i for i, s in free.items() if s.aval is r.aval]
+        into.append(fits[rng.integers(len(fits))] if fits and rng.random() < 0.8 else None)
+        free.pop(into[-1], None)
+    return into
+
+
 @pytest.mark.parametrize("seed", range(120))
 def test_random_programs(seed):
-    check(random_roots(seed), tol=2e-4)
+    roots = random_roots(seed)
+    check(roots, tol=2e-4)
+    check(roots, into=random_into(roots, seed), tol=2e-4)

@@ -498,3 +498,45 @@ def test_questions_about_dtypes():
     assert F.isdtype(np.dtype("uint8"), "unsigned integer") and not F.isdtype(np.dtype("uint8"), ("signed integer", "bool"))
     assert F.finfo(tensor([1.0])).eps == np.finfo(np.float64).eps and F.iinfo("int16").max == 32767
     assert F.broadcast_shapes((3, 1), (4,)) == (3, 4)
+
+
+@pytest.mark.parametrize("f", [F.softmax, F.logsumexp, lambda x: F.norm(x), lambda x: F.gelu(x), lambda x: F.std(x, axis=1), lambda x: F.einsum("ij,kj->ik", x, x),
+                               lambda x: x[[0, 0, 1], ::-1] ** 3, F.silu], ids=range(8))
+def test_second_derivatives_of_composites(f):
+    def gradient(x):
+        return (f(x) ** 2).sum().gradient(x)[0]
+    check_gradient(gradient, A[:2, :3], tol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["abs", "exp", "sqrt", "mean", "sum", "prod", "var", "std", "real", "imag", "conj", "square", "isnan", "sin", "reciprocal", "cumsum"])
+def test_complex_values(name):
+    z = A[:2, :2] + 1j * A[1:, 2:]
+    check(getattr(F, name)(tensor(z)), getattr(np, name)(z))
+
+
+def test_complex_products():
+    z = A[:2, :2] + 1j * A[1:, 2:]
+    check(tensor(z) @ tensor(z), z @ z)
+    check(F.vecdot(tensor(z), tensor(z)), np.vecdot(z, z))
+    check(F.norm(tensor(z)), np.linalg.norm(z))
+    check(tensor(z) / tensor(A[:2, :2]), z / A[:2, :2])
+    check(tensor(z) == tensor(z), z == z)
+
+
+@pytest.mark.parametrize("name", ["softmax", "logsumexp", "mean", "std", "gelu", "sigmoid", "cumsum", "norm"])
+def test_half_precision(name):
+    x = A.astype(np.float16)
+    got = getattr(F, name)(tensor(x))
+    assert got.dtype == np.float16
+    want = np.asarray(getattr(F, name)(tensor(x.astype(np.float64))))
+    np.testing.assert_allclose(np.asarray(got, dtype=np.float64), want, rtol=1e-2, atol=1e-2)
+
+
+def test_unique_functions():
+    x = np.array([[3, 1], [3, 2]])
+    for got, want in zip(F.unique_all(tensor(x)), np.unique_all(x), strict=True):
+        check(got, want)
+    for got, want in zip(F.unique_counts(tensor(x)), np.unique_counts(x), strict=True):
+        check(got, want)
+    for got, want in zip(F.unique_inverse(tensor(x)), np.unique_inverse(x), strict=True):
+        check(got, want)

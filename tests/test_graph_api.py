@@ -104,6 +104,41 @@ def test_set_from_a_tensor_that_does_not_read_the_leaf(graph):
         close(x, [3 * k, 3])
 
 
+def test_set_from_another_leaf_and_from_a_gradient(graph):
+    x, y = graph.tensor([1.0, 2.0]), graph.tensor([5.0, 6.0])
+    for k in range(5):
+        y.set([k, 1.0])
+        x.set(y)
+        close(x, [k, 1])
+        x.grad = None
+        (x * x).sum().backward()
+        x.set(x.grad)
+        close(x, [2 * k, 2])
+        close(x.grad, [2 * k, 2])
+
+
+def test_an_index_outside_is_an_error_in_every_tier(graph):
+    x, i = graph.tensor([1.0, 2.0, 3.0]), graph.tensor([0, 2])
+    z = lg.take(x, i)
+    for _ in range(5):
+        i.set([0, 2])
+        close(z, [1, 3])
+        i.set([0, 7])
+        with pytest.raises(IndexError):
+            z.forward()
+    i.set([1, 1])
+    z.backward()
+    close(x.grad, [0, 2, 0])
+
+
+def test_constants_have_no_graph_of_their_own(graph):
+    x = graph.tensor([1.0, 2.0])
+    one = lg.ones(2)
+    for _ in range(4):
+        close(one.forward() + x, [2, 3])
+    assert one.requires_grad is False
+
+
 def test_set_takes_numbers_arrays_and_lists_of_the_leafs_kind(graph):
     x, n = graph.tensor(1.0), graph.tensor([1, 2])
     x.set(3)

@@ -266,3 +266,26 @@ def test_index_tensors_outside_are_errors_when_computed():
     z = tensor(X)[tensor([5])]
     with pytest.raises(IndexingError):
         z.forward()
+
+
+def test_slices_between_tensors_are_not_stale():
+    x, n = tensor(X), lg.tensor(1, requires_grad=False)
+    same(x[:n] * 1, X[:1])
+    n.set(2)
+    same(x[:n] * 1, X[:2])
+
+
+def test_lists_and_tuples_in_keys():
+    same(tensor(X)[(0, 1), [[0], [1]]], X[(0, 1), [[0], [1]]])
+    with pytest.raises(IndexingError, match="rows differ"):
+        _ = tensor(X)[[[0], [0, 1]]]
+    with pytest.raises(IndexingError, match="indices are integers"):
+        _ = tensor(X)[["a"]]
+
+
+def test_writing_a_tensor_number_under_a_mask():
+    x, v = tensor(np.array([1.0, -2.0])), tensor(np.array(5.0))
+    x[x < 0] = v
+    same(x * 1, np.array([1.0, 5.0]))
+    (x * x).sum().backward()
+    np.testing.assert_allclose(np.asarray(v.grad), 10.0)

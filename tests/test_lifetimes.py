@@ -139,6 +139,53 @@ def test_numbers_that_change_each_step_make_no_new_terms():
     assert len(T.TERMS) <= terms + 2
 
 
+def test_random_programs_with_recycled_slots():
+    """Define-by-run steps with kept handles, dropped leaves, sets, sweeps and new graphs; complex steps give the derivatives."""
+    rng = np.random.default_rng(7)
+
+    def evaluate(e, env):
+        if isinstance(e, int):
+            return env[e]
+        op, *args = e
+        a = [evaluate(k, env) for k in args]
+        return {"add": lambda: a[0] + a[1], "mul": lambda: a[0] * a[1], "sin": lambda: np.sin(a[0]), "half": lambda: a[0] * 0.5}[op]()
+
+    for _ in range(12):
+        graph = Graph()
+        leaves: dict[int, tuple] = {}
+        kept: list[tuple] = []
+        for step in range(40):
+            if len(leaves) < 3 or rng.random() < 0.3:
+                v = rng.normal()
+                leaves[step] = (graph.tensor(np.float64(v)), v)
+            nodes = [(h, k) for k, (h, _) in leaves.items()]
+            for _ in range(6):
+                (h, e), (i, f) = (nodes[int(rng.integers(len(nodes)))] for _ in range(2))
+                nodes.append([(h + i, ("add", e, f)), (h * i, ("mul", e, f)), (h.sin(), ("sin", e)), (h * 0.5, ("half", e))][int(rng.integers(4))])
+            kept.append((*nodes[-1], {k: v[0] for k, v in leaves.items()}))
+            if rng.random() < 0.4:
+                k = list(leaves)[int(rng.integers(len(leaves)))]
+                v = rng.normal()
+                leaves[k] = (leaves[k][0].set(v), v)
+            if rng.random() < 0.1:
+                T.sweep()
+            h, e, mine = kept[int(rng.integers(len(kept)))]
+            env = {k: x.item() for k, x in mine.items()}
+            assert h.item() == pytest.approx(evaluate(e, env), rel=1e-12, abs=1e-14)
+            if h.requires_grad:
+                graph.zero_grad()
+                h.backward()
+                for k, x in mine.items():
+                    exact = np.imag(evaluate(e, {**env, k: env[k] + 1e-30j})) / 1e-30
+                    got = 0.0 if x.grad is None else x.grad.item()
+                    assert got == pytest.approx(exact, rel=1e-11, abs=1e-14)
+            if len(leaves) > 5:
+                leaves.pop(next(iter(leaves)))
+            if len(kept) > 4:
+                kept.pop(0)
+            del h, mine, nodes
+
+
 def test_large_arrays_are_recycled():
     graph = Graph()
     big = np.ones(1 << 20, np.float32)
@@ -189,6 +236,28 @@ def test_a_long_chain_runs():
         v, d = v + 0.5, d + 1
     assert h.item() == pytest.approx(v, rel=1e-12) and x.grad.item() == pytest.approx(d, rel=1e-12)
     graph.zero_grad()
+
+
+def test_a_simulation_that_looks_at_each_step_is_linear():
+    """`x = step(x); x.forward()` starts from the last value, not from the leaves, and finds one plan."""
+    from lazygrad.runtime import plans
+    graph = Graph()
+    a = graph.tensor(np.array([0.5, 0.25]))
+    x, expected = a, a.value
+    p = a.value
+    made = []
+    for k in range(600):
+        x = (x * a).sin() + a
+        expected = np.sin(expected * p) + p
+        assert np.allclose(x.value, expected, rtol=1e-12, atol=0)
+        if k == 300:
+            made.append(len(plans.PLANS))
+    assert len(plans.PLANS) == made[0]
+    a.set([0.125, 1.0])
+    expected = p = a.value
+    for _ in range(600):
+        expected = np.sin(expected * p) + p
+    assert np.allclose(x.value, expected, rtol=1e-12, atol=0)
 
 
 def test_handles_chain_without_terms():

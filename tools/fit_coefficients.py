@@ -2,10 +2,10 @@
 
     python tools/fit_coefficients.py > src/lazygrad/backends/llvm/coefficients.py
 
-Each row of FITS is a smooth function g on an interval with a weight w: the polynomial P minimises max |w (g - P)|, where
-w turns an error of P into a relative error of the final result; the degree is the least that reaches the aim. float64:
-Remez exchange in mpmath. float32: Lawson's reweighted least squares, rounding the coefficients one after another from the
-lowest and fitting the rest again. Needs mpmath and numpy; the package never imports it.
+Each row of FITS is a smooth function g on an interval with a weight w: the polynomial P minimises max |w (g - P)|,
+where w turns an error of P into a relative error of the final result; the degree is the least that reaches the aim.
+float64: Remez exchange in mpmath. float32: Lawson's reweighted least squares, rounding the coefficients one after another
+from the lowest and fitting the rest again. Needs mpmath and numpy; the package never imports it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from . import tensor as handles
 from .context import PACKAGE, user_frame
 from .data import check_device, dtype_of, to_array
 from .errors import DataError, GraphError
@@ -24,7 +23,7 @@ from .prims import leaf as leaves
 from .runtime import gradients, plans, tiers
 from .runtime.memory import allocate
 from .runtime.slots import Leaf, states
-from .tensor import LAST, Tensor, store, touch
+from .tensor import LAST, Tensor, _function, now, repr_short, store, touch
 
 GRAPHS: weakref.WeakValueDictionary[int, Graph] = weakref.WeakValueDictionary()
 REMEMBERED = 4                       # graphs whose last backward is kept for gradients of intermediates
@@ -122,7 +121,7 @@ class Graph:
         binding = UPDATES.get(roots)
         if binding is None:
             binding = UPDATES[roots] = plans.values(roots)
-        stamp = handles.STAMP
+        stamp = now()
         for h, array in zip(tensors, binding.run(), strict=True):
             h._value, h.stamp = array, stamp
         return tensors
@@ -147,7 +146,7 @@ class Graph:
         self._mine("compile", [h for pair in pairs for h in pair])
         for h in [*inputs, *(old for old, _ in pairs)]:
             if not h.is_leaf:
-                raise GraphError("compile", handles.repr_short(h), "inputs and targets of updates must be leaves", "make it with graph.tensor")
+                raise GraphError("compile", repr_short(h), "inputs and targets of updates must be leaves", "make it with graph.tensor")
         for old, new in pairs:
             old._check(new.shape, new.dtype)
         return Prepared(self, tuple(inputs), outs, [(old, _as_dtype(new, old)) for old, new in pairs], many)
@@ -203,7 +202,7 @@ def default_graph() -> Graph:
 
 
 def _as_dtype(new: Tensor, old: Tensor) -> Tensor:
-    return new if new.dtype == old.dtype else handles._function("astype")(new, old.dtype)
+    return new if new.dtype == old.dtype else _function("astype")(new, old.dtype)
 
 
 def update(h: Tensor, new: Tensor) -> None:
@@ -288,7 +287,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         same = dtype is None or dtype_of(dtype) == obj.dtype
         if copy:
             return obj.graph.tensor(obj, dtype)
-        return obj if same else handles._function("astype")(obj, dtype_of(dtype))
+        return obj if same else _function("astype")(obj, dtype_of(dtype))
     if copy is False:
         raise DataError("asarray", type(obj).__name__, "values from outside are always copied", "leave copy out")
     h = default_graph().tensor(obj, dtype)

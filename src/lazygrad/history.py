@@ -6,7 +6,8 @@ the tensor in question is replaced by a placeholder leaf all along its users, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ def operands(h: Tensor) -> list[Tensor]:
     return [o for o in found if isinstance(o, Tensor)]
 
 
-def history(*roots: Tensor) -> list[Tensor]:
-    """All handles below `roots`, operands first. Iterative."""
+def history(*roots: Tensor, stop: Callable[[Tensor], bool] = lambda h: False) -> list[Tensor]:
+    """All handles below `roots`, operands first; nothing below those where `stop` holds. Iterative."""
     seen: set[int] = set()
     opened: set[int] = set()
     order: list[Tensor] = []
@@ -41,7 +42,7 @@ def history(*roots: Tensor) -> list[Tensor]:
         if id(h) in seen:
             stack.pop()
             continue
-        todo = [] if id(h) in opened else [o for o in operands(h) if id(o) not in seen and id(o) not in opened]
+        todo = [] if id(h) in opened or stop(h) else [o for o in operands(h) if id(o) not in seen and id(o) not in opened]
         opened.add(id(h))                # a rebound tensor (x[i] = f(x)) may lie in its own history
         if todo:
             stack.extend(reversed(todo))
@@ -50,6 +51,26 @@ def history(*roots: Tensor) -> list[Tensor]:
             order.append(h)
             stack.pop()
     return order
+
+
+def computed_above(root: Tensor, stamp: int) -> np.ndarray | None:
+    """The value of a deep tensor, computed from values that are known below it; None where none are.
+
+    So `x = step(x); x.forward()` costs a step and not the whole history, and finds the same plan each time: the known values
+    become leaves, whose slots come back.
+    """
+    def known(h: Tensor) -> bool:
+        return h is not root and h.a.__class__ is not Leaf and getattr(h, "stamp", -1) == stamp
+
+    order = history(root, stop=known)
+    starts = [h for h in order if known(h)]
+    if not starts or any(h.b.__class__ is tuple and h.b[:1] == (DERIVED,) for h in order):
+        return None
+    graph, frame = root.graph, sys._getframe(1)
+    stand_ins = [graph.leaf(h._array(), False, frame) for h in starts]
+    new = rebuilt(order, {id(h): leaf.term for h, leaf in zip(starts, stand_ins, strict=True)})[id(root)]
+    # a copy: the next step finds the same Term, and its plan writes the same result
+    return wrap(new, None, tuple(stand_ins))._array().copy()
 
 
 def placeholder(x: Tensor, level: int = 0) -> Term:
@@ -140,7 +161,6 @@ def of_intermediate(h: Tensor) -> Tensor | None:
     if last is None:
         return None
     root, ct = last if last.__class__ is tuple else (last, None)
-    import sys
     frame = sys._getframe(2)
     if h is root:
         array = np.ones(h.shape, h.dtype) if ct is None else ct._array()
@@ -160,7 +180,6 @@ def accumulate_symbolic(root: Tensor, ct: Tensor | None) -> None:
     gradients = plans.derivative(root.term, None if ct is None else ct.term, sources)
     graph = root.graph
     owners: dict[int, Any] = {k.a.slot: k for k in history(root) if k.a.__class__ is Leaf}
-    import sys
     for source, g in zip(sources, gradients, strict=True):
         if g is None:
             continue

@@ -32,6 +32,7 @@ SWEEPS.append(SITES.clear)
 
 NUMBERS = (bool, int, float, complex)
 PLAIN = frozenset((int, str, type(None), type, type(Ellipsis), *{type(d) for d in dtypes.DTYPES}))    # classes of statics that are their own key
+EXACT = (bool, int, float)       # numbers that their truth, text and class tell apart (1+0j and 1-0j are not)
 _MISSING = object()
 
 
@@ -173,10 +174,10 @@ class Lifted:
                 for n in numbers:
                     v = _at(values, n)
                     dtype = dtypes.weak(v, partner)
-                    try:
+                    if dtype.kind in "iu" and not np.iinfo(dtype).min <= v <= np.iinfo(dtype).max:
+                        continue                   # the rule has an error for it
+                    with np.errstate(all="ignore"):
                         data = np.asarray(v).astype(dtype)
-                    except OverflowError:
-                        continue
                     h = adopt(data, graph, self.name)
                     held.append(h)
                     _put(values, n, h.term)
@@ -308,7 +309,7 @@ def slow(x, y):
     code, at = user_frame(frame(2))
     if x.__class__ not in HANDLES: remember = None
     elif y.__class__ in HANDLES: remember = memo, (x.term, y.term)
-    elif y.__class__ in NUMBERS: remember = numbers, (x.term, y or repr(y), y.__class__)
+    elif y.__class__ in EXACT: remember = numbers, (x.term, y or repr(y), y.__class__)
     else: remember = None
     return lifted((x, y), {{}}, code, at, remember)
 """
@@ -332,13 +333,13 @@ def slow(x, y):
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
     if y.__class__ in HANDLES: remember = memo, (x.term, y.term)
-    elif y.__class__ in NUMBERS: remember = numbers, (x.term, y or repr(y), y.__class__)
+    elif y.__class__ in EXACT: remember = numbers, (x.term, y or repr(y), y.__class__)
     else: remember = None
     return lifted((x, y), {}, code, at, remember)
 def reflected_slow(x, y):
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
-    remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in NUMBERS else None
+    remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in EXACT else None
     return lifted((y, x), {}, code, at, remember)
 """
 
@@ -376,7 +377,7 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         lifted = Lifted(rule, public)
         scope: dict[str, Any] = dict(
             lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, PLAIN=PLAIN,
-            frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS,
+            frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS, EXACT=EXACT,
             frozen=frozen, normal=normal, acceptable=acceptable, NOTHING={})
         parameters = list(lifted.signature.parameters.values())
         operands = [p for p in parameters if lifted.kinds[p.name] in ("term", "operand")]

@@ -102,7 +102,7 @@ class _Assembly:
 
     def _fused(self, wanted: dict[int, int]) -> None:
         """Joins calls over the same rows."""
-        self.steps = fuse(self.steps, _traffic)
+        self.steps = fuse(self.steps, _traffic, self.caps.max_buffers)
         count = Counter([b for s in self.steps for b in set(itertools.chain(*_traffic(s)))])
         private = {b for b, n in count.items() if n == 1 and b not in wanted}
         self.steps = [reuse(s, self.buffers, private) if isinstance(s, Piece) else s for s in self.steps]
@@ -148,6 +148,11 @@ class _Assembly:
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))
         else:
             kernel, terms = lower(self.parts, g, self.faults, self.caps)
+            if len(terms) > self.caps.max_buffers and len(g.members) > 1:
+                half = len(g.members) // 2               # a kernel of its own for each half; what they share is computed twice
+                for members in (g.members[:half], g.members[half:]):
+                    self._step(Group(g.kind, g.stage, g.space, members), wanted)
+                return
             buffers = tuple([self.number(u) for u in terms])
             # a kernel that overwrites inputs stays where it is: moved up, it could come before their last reader
             alone = any([b in wanted for b in buffers])

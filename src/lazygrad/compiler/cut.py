@@ -20,6 +20,7 @@ from ..prims import base as B
 LIMIT = 400          # scalar operations of a kernel before a new stage begins
 HEIGHT = 64          # longest chain inside one kernel (it bounds the recursion of index rules too)
 DEAR = 10            # recomputing a value this dear in a second kernel costs more than storing and loading it
+INDEX_COST = 6       # an index computed by more operations than this is stored before it is used to gather or scatter
 GEMM_WORK = 4096     # multiplications below which a matrix product is a plain kernel
 LATE = 1 << 40       # stage of values that overwrite inputs which others still read
 
@@ -64,7 +65,7 @@ class Cut:
     accumulating: dict[Term, tuple[Term, Term]] = field(default_factory=dict)
 
 
-FREE = Profile(True, 1, 0)       # moving an element
+MOVE = Profile(True, 1, 1)       # moving an element: nearly free, but reading it at many places adds up
 
 
 class Profiles:
@@ -270,7 +271,7 @@ class _Stages:
                 need[t] = s
                 continue
             shape = t.aval.shape
-            profile = profiles[t] if aligned else FREE
+            profile = profiles[t] if aligned else MOVE
             key = s, shape
             used = room.get(key, 0)
             while used >= LIMIT:                       # full: go on in a later stage
@@ -288,7 +289,7 @@ class _Stages:
                 if kinds[a] is not INLINE:
                     continue
                 n, held = need[a], a in stored
-                if n < s and not held and cost[a] and room.get((n, a.aval.shape), 0) >= LIMIT:
+                if n < s and not held and cost[a] > 2 and room.get((n, a.aval.shape), 0) >= LIMIT:
                     stored.add(a)
                     held, f = True, max(f, n + 1)
                 if held:
@@ -340,7 +341,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
             if kinds[a] == INLINE and a not in stored:
                 indexed = data_indexed and a is not t.args[0] and a is not last
                 repeats = not aligned and space_size(t) > a.aval.size and cost[a] >= DEAR
-                use(a, INDEX if indexed and cost[a] > 3 else MANY if repeats else key)
+                use(a, INDEX if indexed and cost[a] > INDEX_COST else MANY if repeats else key)
             elif kinds[a] is LEAF:
                 use(a, key)
     late = set()

@@ -203,7 +203,7 @@ def _renamed(body: tuple[Stmt, ...], numbers: list[int], names: dict[str, str]) 
     return copy(body)
 
 
-def fuse(steps: list, traffic) -> list:
+def fuse(steps: list, traffic, most_buffers: int) -> list:
     """The steps with row kernels joined to earlier ones. `traffic(step)`: (buffers read, buffers written) of a step."""
     out: list = []
     writer: dict[int, int] = {}                 # buffer -> position in `out` of the step that writes it
@@ -219,7 +219,7 @@ def fuse(steps: list, traffic) -> list:
         oldest = max([writer.get(b, -1) for b in reads if b not in mine], default=-1)
         for at in reversed(latest.get(form.loop.extent, ())):
             joined = join(out[at], step) if oldest <= at < limit else None
-            if joined is not None:
+            if joined is not None and len(joined.buffers) <= most_buffers:
                 out[at] = joined
                 writer.update(dict.fromkeys(writes, at))
                 return at

@@ -323,7 +323,7 @@ def positive(x: Term) -> Term:
 
 
 @public("cast", method=("astype", "type"), name="astype")
-def astype(x: Term, dtype: object, copy: bool = True) -> Term:
+def astype(x: Term, dtype: object, copy: bool = True, device: object = None) -> Term:
     """x in another dtype, as `ndarray.astype` converts. `copy` is accepted for NumPy's sake: tensors are immutable.
 
     >>> import lazygrad as lg

@@ -61,8 +61,8 @@ def as_integer(op: str, i: object) -> int:
                             "use integers, slices, ..., None, boolean or integer arrays") from None
 
 
-def normal_key(op: str, shape: Shape, key: tuple, ranks: tuple[int, ...]) -> Key:
-    """The static part of a key. `ranks`: the number of axes that each ARRAY stands for is always one."""
+def normal_key(op: str, shape: Shape, key: tuple) -> Key:
+    """The normal form of a key in which ARRAY stands for each index array (of one axis)."""
     used = sum([1 for k in key if k is not None and k is not Ellipsis])
     if key.count(Ellipsis) > 1:
         raise IndexingError(op, "two '...'", "only one can stand for all other axes", "use ':' for the others")
@@ -145,13 +145,13 @@ def together(op: str, indices: tuple[Term, ...]) -> tuple[Term, ...]:
 @public(name="_index")
 def index(x: Term, key: object) -> Term:
     """x at a key without arrays."""
-    return static_view(x, normal_key("getitem", x.aval.shape, key if isinstance(key, tuple) else (key,), ()))
+    return static_view(x, normal_key("getitem", x.aval.shape, key if isinstance(key, tuple) else (key,)))
 
 
 @public(name="_gather")
 def gathered(x: Term, indices: Terms, key: tuple) -> Term:
     """x at a key with arrays: `key` has ARRAY where they stand."""
-    k = normal_key("getitem", x.aval.shape, key, ())
+    k = normal_key("getitem", x.aval.shape, key)
     return P.gather(static_view(x, k), *together("getitem", indices), axes=array_axes(k), position=k.position)
 
 
@@ -163,7 +163,7 @@ COMBINE = {"set": None, "add": P.add, "mul": P.mul, "max": P.maximum, "min": P.m
 @public(name="_write")
 def written(x: Term, value: Operand, indices: Terms, key: tuple, mode: str) -> Term:
     """x with `value` written (or combined, by `mode`) at a key."""
-    k = normal_key("setitem", x.aval.shape, key, ())
+    k = normal_key("setitem", x.aval.shape, key)
     view = None
     if k.axes:
         indices = together("setitem", indices)
@@ -230,8 +230,7 @@ def is_array(k: object) -> bool:
 def prepared(op: str, x: Tensor, key: object) -> tuple[tuple, list]:
     """A key as (static key with ARRAY, index arrays): masks are evaluated, NumPy arrays checked against their axis."""
     parts = key if isinstance(key, tuple) else (key,)
-    parts = [np.asarray(k) if isinstance(k, list | bool | np.bool_) and not has_tensor(k) else k for k in parts]
-    parts = [FUNCTIONS["stack"](k) if isinstance(k, list) else k for k in parts]
+    parts = [as_array(op, k) if isinstance(k, list | tuple | bool | np.bool_) else bounded(k) for k in parts]
     parts = [k.astype(np.int64) if isinstance(k, np.ndarray) and k.size == 0 and k.dtype.kind == "f" else k for k in parts]
     used = 0
     for k in parts:
@@ -255,9 +254,7 @@ def prepared(op: str, x: Tensor, key: object) -> tuple[tuple, list]:
                 raise mask_error(op, tuple(k.shape), x.shape, axis)
             hits = np.atleast_1d(np.asarray(k)).nonzero()
             if k.ndim == 0:                          # x[True], x[False]: a new axis of one or no element
-                static.append(None)
-                static.append(ARRAY)
-                static = [*static[:-2], NEW]
+                static.append(NEW)
                 arrays.append(np.zeros(len(hits[0]), np.int64))
             else:
                 static.extend([ARRAY] * k.ndim)
@@ -284,8 +281,21 @@ def rank(value: object) -> int:
 NEW = "new"                     # stands in a static key for a 0-d boolean: an index array over a new axis
 
 
-def has_tensor(k: object) -> bool:
-    return isinstance(k, list) and any([isinstance(i, Tensor) for i in k])
+def as_array(op: str, k: object) -> np.ndarray | Tensor:
+    """A list of indices as an array; as a tensor if it has tensors in it."""
+    if isinstance(k, list | tuple) and any([isinstance(i, Tensor) for i in k]):
+        return FUNCTIONS["stack"](list(k))
+    try:
+        return np.asarray(k)
+    except ValueError:
+        raise IndexingError(op, f"a {type(k).__name__}", "its rows differ in length", "use an array of one shape") from None
+
+
+def bounded(k: object) -> object:
+    """A slice between tensors as one between their present values, which are static; any other key as it is."""
+    if isinstance(k, slice):
+        return slice(*[operator.index(v) if isinstance(v, Tensor) else v for v in (k.start, k.stop, k.step)])
+    return k
 
 
 def with_new_axes(x: Tensor, static: tuple) -> tuple[Tensor, tuple]:
@@ -307,9 +317,13 @@ STATIC = (int, slice, type(None), type(Ellipsis), np.integer)
 
 
 def is_static(key: object) -> bool:
-    if type(key) is tuple:
-        return all([isinstance(k, STATIC) and not isinstance(k, bool) for k in key])
-    return isinstance(key, STATIC) and not isinstance(key, bool)
+    """Whether a key has neither arrays nor anything whose value can change."""
+    for k in key if type(key) is tuple else (key,):
+        if not isinstance(k, STATIC) or isinstance(k, bool):
+            return False
+        if isinstance(k, slice) and any([isinstance(v, Tensor) for v in (k.start, k.stop, k.step)]):
+            return False
+    return True
 
 
 @plain()
@@ -323,7 +337,7 @@ def getitem(x, key):
     >>> x[0].tolist(), x[:, ::-1].tolist(), x[[1, 0], [0, 1]].tolist(), x[x > 2].tolist()
     ([1, 2], [[2, 1], [4, 3]], [3, 2], [3, 4])
     """
-    if is_static(key):
+    if type(key) is int or is_static(key):
         return INDEX(x, key)
     static, arrays = prepared("getitem", x, key)
     view, static = with_new_axes(x, static)

@@ -48,8 +48,8 @@ def variadic(name: str, *methods: str) -> None:
 
 
 @public()
-def reshape(x: Term, shape: object) -> Term:
-    """x in another shape of as many elements; one size may be -1. ShapeError where they do not fit.
+def reshape(x: Term, shape: object, copy: bool | None = None) -> Term:
+    """x in another shape of as many elements; one size may be -1. ShapeError where they do not fit. `copy` changes nothing.
 
     >>> import lazygrad as lg
     >>> lg.reshape(lg.asarray([1, 2, 3, 4]), (2, -1)).tolist()

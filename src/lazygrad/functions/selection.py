@@ -183,7 +183,47 @@ def compress(condition, x, axis=None):
     return FUNCTIONS["take"](x, np.asarray(condition, bool).nonzero()[0], axis)
 
 
+def uniques(x: object, *wanted: str) -> tuple[Tensor, ...]:
+    x = tensor_of(x)
+    values, first, inverse, counts = np.unique(np.asarray(x), return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
+    found = {"values": values, "indices": first, "inverse": inverse.reshape(x.shape), "counts": counts}
+    return tuple([beside(x, found[w]) for w in wanted])
+
+
 @plain()
+def unique_all(x):
+    """The different values of x in rising order, where each is first, which of them each element is, and their counts.
+
+    >>> import lazygrad as lg
+    >>> [part.tolist() for part in lg.unique_all(lg.asarray([3, 1, 3]))]
+    [[1, 3], [1, 0], [1, 0, 1], [1, 2]]
+    """
+    return uniques(x, "values", "indices", "inverse", "counts")
+
+
+@plain()
+def unique_counts(x):
+    """The different values of x in rising order and how often each occurs. Evaluates x.
+
+    >>> import lazygrad as lg
+    >>> [part.tolist() for part in lg.unique_counts(lg.asarray([3, 1, 3]))]
+    [[1, 3], [1, 2]]
+    """
+    return uniques(x, "values", "counts")
+
+
+@plain()
+def unique_inverse(x):
+    """The different values of x in rising order and which of them each element is. Evaluates x.
+
+    >>> import lazygrad as lg
+    >>> [part.tolist() for part in lg.unique_inverse(lg.asarray([3, 1, 3]))]
+    [[1, 3], [1, 0, 1]]
+    """
+    return uniques(x, "values", "inverse")
+
+
+@plain("unique_values")
 def unique(x):
     """The different values of x in rising order, without derivative. Evaluates x.
 
@@ -192,7 +232,7 @@ def unique(x):
     [1, 3]
     """
     x = tensor_of(x)
-    return beside(x, np.unique(np.asarray(x)))
+    return beside(x, np.unique(np.asarray(x), equal_nan=False))
 
 
 # ---- order --------------------------------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def allocate(av: Aval) -> tuple[np.ndarray, int]:
 def recycle(av: Aval, array: np.ndarray, at: int) -> None:
     """Keeps a small array that nobody refers to any more for the next `allocate` (it costs 2 us to make one)."""
     global _spared
-    if av.nbytes < SMALL:
+    if av.nbytes < SMALL and _spare is not None:      # None: interpreter shutdown
         if _spared > SPARED:
             _spare.clear()
             _spared = 0

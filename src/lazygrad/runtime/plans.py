@@ -21,7 +21,9 @@ from . import gradients, tiers
 from .slots import BUFFERS
 
 INTERPRETED = 2                    # runs of a small plan before it is compiled
-LARGE = 100_000                    # elements touched from which a plan is compiled at once
+LARGE = 100_000                    # elements touched from which a plan is compiled at once,
+DENSE = 64                         # if there are so many for each Term: chains of scalars are long, not large
+PATIENCE = 2000                    # Terms for which a plan is interpreted once more: compiling them takes longer too
 MAX_PLANS, MAX_NODES = 4096, 1 << 21
 
 PLANS: dict[tuple, Plan] = {}
@@ -57,13 +59,14 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
 class Variant:
     """Roots over sources, with one interpreter and one executable."""
 
-    __slots__ = ("executable", "interpreter", "into", "roots", "size", "sources")
+    __slots__ = ("executable", "interpreter", "into", "roots", "size", "sources", "terms")
 
     def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> None:
         self.roots, self.sources, self.into = tuple(roots), tuple(sources), into
         self.executable: Any = None
         self.interpreter: Callable | None = None
-        self.size = sum(t.aval.size for t in toposort(self.roots))
+        order = toposort(self.roots)
+        self.terms, self.size = len(order), sum(t.aval.size for t in order)
 
     def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The roots' values, by NumPy; they may share memory with the inputs."""
@@ -98,7 +101,8 @@ class Plan:
     def due(self) -> bool:
         """Counts a run; whether this one should be native."""
         self.runs += 1
-        return (self.runs > INTERPRETED or self.write.size >= LARGE) and tiers.native()
+        size, terms = self.write.size, self.write.terms
+        return (self.runs > INTERPRETED + terms // PATIENCE or size >= max(LARGE, DENSE * terms)) and tiers.native()
 
     def accumulating(self) -> Variant:
         """The variant that adds to gradients which are there."""

@@ -78,7 +78,7 @@ class Leaf:
 
     def __del__(self) -> None:
         slot = getattr(self, "slot", None)
-        if slot is None or heapq is None:            # not finished, or interpreter shutdown
+        if slot is None or _free is None:            # not finished, or interpreter shutdown
             return
         self.graph.slots.discard(slot)
         with _lock:

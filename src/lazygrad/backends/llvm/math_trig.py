@@ -1,7 +1,8 @@
 """Trigonometric functions and their inverses, for float32 and float64 vectors.
 
 x = n pi/2 + r with |r| <= pi/4. Up to `LIMIT` n pi/2 is subtracted in parts whose products with n are exact (Cody and
-Waite); a vector with a larger element takes a branch to out-of-line code that multiplies by 190 bits of 2/pi (Payne and Hanek).
+Waite); a vector with a larger element takes a branch to out-of-line code that multiplies by 190 bits of 2/pi
+(Payne and Hanek).
 """
 
 from __future__ import annotations
@@ -103,13 +104,17 @@ def reduce_large(b: Builder) -> str:
     return module.helper(name, build)
 
 
-def reduce_lane(b: Builder, x: str) -> tuple[str, str]:
-    """`reduce_large` of one value of this element type."""
+def reduce_lane(b: Builder, x: str) -> tuple[str, str, str]:
+    """`reduce_large` of one value of this element type; r in two parts for float32."""
     double = b.kind == "double"
     wide = x if double else b.emit(f"fpext float {x} to double")
     pair = b.emit(f"call {{double, i64}} @{reduce_large(b)}(double {wide})")
     r, n = b.emit(f"extractvalue {{double, i64}} {pair}, 0"), b.emit(f"extractvalue {{double, i64}} {pair}, 1")
-    return (r, n) if double else (b.emit(f"fptrunc double {r} to float"), b.emit(f"trunc i64 {n} to i32"))
+    if double:
+        return r, "0.0", n
+    first = b.emit(f"fptrunc double {r} to float")
+    rest = b.emit(f"fsub double {r}, {b.emit(f'fpext float {first} to double')}")
+    return first, b.emit(f"fptrunc double {rest} to float"), b.emit(f"trunc i64 {n} to i32")
 
 
 def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
@@ -119,16 +124,17 @@ def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
     large = b.mask_and(b.cmp("ogt", a, limit), b.cmp("olt", a, b.const(INF)))
     safe = b.select(large, x, limit)
     if b.lanes:
-        zeros = [(b.type, "zeroinitializer"), (b.itype, "zeroinitializer")]
+        zeros = [(kind, "zeroinitializer") for kind in (b.type, b.type, b.itype)]
         with b.fn.loop("0", str(b.lanes), 1, zeros) as loop:
-            r1, n1 = reduce_lane(b, b.emit(f"extractelement {b.type} {safe}, i64 {loop.i}"))
-            loop.next = [b.emit(f"insertelement {b.type} {loop.values[0]}, {b.kind} {r1}, i64 {loop.i}"),
-                         b.emit(f"insertelement {b.itype} {loop.values[1]}, {b.ikind} {n1}, i64 {loop.i}")]
-        far, far_n = loop.next
+            lane = reduce_lane(b, b.emit(f"extractelement {b.type} {safe}, i64 {loop.i}"))
+            kinds = (b.kind, b.kind, b.ikind)
+            loop.next = [b.emit(f"insertelement {zero[0]} {value}, {kind} {part}, i64 {loop.i}")
+                         for zero, value, kind, part in zip(zeros, loop.values, kinds, lane, strict=True)]
+        far, far_low, far_n = loop.next
     else:
-        far, far_n = reduce_lane(b, safe)
+        far, far_low, far_n = reduce_lane(b, safe)
     r = b.select(large, far, b.select(b.cmp("oeq", a, b.const(INF)), b.const(NAN), r))
-    return r, b.select(large, b.const(0.0), r_low), b.iselect(large, far_n, n)
+    return r, b.select(large, far_low, r_low), b.iselect(large, far_n, n)
 
 
 def reduced(name: str, finish: Callable[[Builder, str, str, str, str], str]) -> Callable[[Builder, str], str]:

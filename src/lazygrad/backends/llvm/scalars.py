@@ -13,6 +13,7 @@ import numpy as np
 from ...dtypes import DTYPES, FLOATS
 from ...ir.scalar import OPS
 from .math import FUNCTIONS
+from .target import arch, host
 from .text import Builder, Function, element, suffix, typed
 
 # scalar operations that libm has under the same name; single values call it instead of inlining a polynomial
@@ -295,7 +296,8 @@ def caps_ops(half: bool = True) -> frozenset[tuple[str, str]]:
     return frozenset(x for x in out if half or x[1] != "float16")
 
 
-CAPS_OPS = caps_ops()
+# on this machine: x86-64 without F16C would call functions of a compiler's library for float16
+CAPS_OPS = caps_ops(arch() != "x86_64" or "f16c" in host().has)
 
 
 def emit(name: str, b: Builder, *args: str) -> str:
