@@ -337,10 +337,11 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         low = t.op.lowering
         data_indexed = isinstance(low, B.Scatter) or (isinstance(low, B.Index) and not low.moves)
         last = t.args[-1] if isinstance(low, B.Scatter) else None
+        spreads = data_indexed or t.op.name == "broadcast_to" or isinstance(low, B.Contraction)     # one element, many reads
         for a in dict.fromkeys(walk.args(t)):
             if kinds[a] == INLINE and a not in stored:
                 indexed = data_indexed and a is not t.args[0] and a is not last
-                repeats = not aligned and space_size(t) > a.aval.size and cost[a] >= DEAR
+                repeats = spreads and space_size(t) > a.aval.size and cost[a] >= DEAR
                 use(a, INDEX if indexed and cost[a] > INDEX_COST else MANY if repeats else key)
             elif kinds[a] is LEAF:
                 use(a, key)
