@@ -154,7 +154,7 @@ def test_every_function_is_close_to_numpy(dtype, mode):
 
 def test_every_operation_of_the_table_is_emitted():
     want = {(o.name, d.name) for o in S.OPS.values() for d in DTYPES if d.kind in o.kinds} - {("nextafter", "float16")}
-    assert want == scalars.caps_ops() and scalars.CAPS_OPS <= want
+    assert want == scalars.caps_ops() and want >= scalars.CAPS_OPS
     assert not any(d == "float16" for _, d in scalars.caps_ops(half=False))
 
 

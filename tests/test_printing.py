@@ -114,3 +114,44 @@ def test_explain_tells_terms_and_bytes(graph):
     assert "t0 = input 0: float32[2]" in text and "sum(t2, axes=(0,)): float32[]" in text
     from lazygrad.runtime import tiers
     assert ("define void @body" in text) == tiers.native()
+
+
+# ---- where a NaN came from ------------------------------------------------------------------------------------------
+
+def test_explain_nan_names_the_first_operation(graph):
+    x = graph.tensor([4.0, -1.0], name="x")
+    bad = lg.sqrt(x)
+    z = (bad * 0.5 + 1).sum()
+    text = z.explain_nan()
+    assert text.startswith("sqrt made float32[2] in [2, 2], 1 nan from float32[2] in [-1, 4] at ")
+    assert text.endswith("bad = lg.sqrt(x)")
+    assert (x * 2).explain_nan() == "no NaN and no infinity"
+    x.set([np.inf, 1.0])
+    assert z.explain_nan().startswith("x holds float32[2] in [1, 1], 1 inf at ")
+    x.set([4.0, 9.0])
+    assert z.explain_nan() == "no NaN and no infinity"
+
+
+def test_explain_nan_of_a_quotient_of_zeros(graph):
+    x = graph.tensor([[0.0, 0.0]])
+    z = (x - x) / (x - x) + 1
+    assert z.explain_nan().startswith("div made float32[1, 2] 2 nan from float32[1, 2] in [0, 0] and float32[1, 2] in [0, 0]")
+
+
+def test_debug_nans_raises_where_it_happens(graph):
+    from lazygrad.errors import NonFiniteError
+    x = graph.tensor([0.0, 1.0], name="x")
+    z = lg.log(x)
+    z.forward()
+    with lg.debug_nans():
+        (x * 2).forward()
+        with pytest.raises(NonFiniteError, match="log made"):
+            z.forward()
+        with pytest.raises(NonFiniteError, match=r"the gradient of x.*made"):
+            lg.sqrt(x).sum().backward()
+    z.forward()
+    lg.debug_nans()
+    with pytest.raises(NonFiniteError):
+        z.forward()
+    lg.debug_nans(False)
+    assert z.forward() is z

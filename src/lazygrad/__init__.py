@@ -38,13 +38,16 @@ globals().update(functions.FUNCTIONS)              # every public function by na
 bool = dtypes.bool_
 SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
 
-__all__ = ["Graph", "Tensor", "asarray", "bool", "complex64", "complex128", "dtypes", "errors", "float16", "float32", "float64", "int8", "int16",
+__all__ = ["Graph", "Tensor", "asarray", "bool", "complex64", "complex128", "debug_nans", "dtypes", "errors", "float16", "float32", "float64", "int8", "int16",
            "int32", "int64", "no_grad", "tensor", "uint8", "uint16", "uint32", "uint64"]
 __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:
     """Submodules, imported on first use."""
+    if name == "debug_nans":
+        from .nans import debug_nans
+        return debug_nans
     if name in SUBMODULES:
         import importlib
         try:

@@ -56,3 +56,7 @@ class NoGpuError(DeviceError):
 
 class GradientError(LazygradError, RuntimeError):
     """A derivative that does not exist: an integer path, a cotangent of another shape."""
+
+
+class NonFiniteError(LazygradError, RuntimeError):
+    """A NaN or an infinity where `debug_nans` watches for them."""

@@ -221,6 +221,11 @@ class Tensor:
         """The value as a NumPy array of its own (a copy); computed if it is not known."""
         return self._array().copy()
 
+    def explain_nan(self) -> str:
+        """The first operation that made a NaN or an infinity here: its line and the ranges of its operands, as text."""
+        from .nans import explain_nan
+        return explain_nan(self)
+
     # -- gradients
 
     @property

@@ -33,7 +33,18 @@ _lock = threading.Lock()
 def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps) -> Program:
     """The Program that computes `roots` from the buffers of `sources`.
 
-    `sources`: every source Term that the roots read, in input order. `into[j]`: the input that output j overwrites.
+    `sources`: every source Term that the roots read, in input order. `into[j]`: the input that output j overwrites (of the
+    same shape and dtype, no two outputs the same), or None.
+
+    >>> import numpy as np
+    >>> from lazygrad.ir.aval import aval
+    >>> from lazygrad.prims import elementwise as E, leaf
+    >>> x = leaf.leaf(0, 0, aval((8,), np.dtype("float32")), True)
+    >>> caps = Caps("doc", frozenset([("add", "float32")]), frozenset(["float32"]), frozenset())
+    >>> print(K.text(compile([E.add(x, x)], [x], [None], caps).kernels[0]))
+    kernel(b0: float32, b1: float32*)
+      for i0 in 8 vector overrun:
+        b1[i0] = add(b0[i0], b0[i0])
     """
     with _lock:
         return _compiled(roots, sources, into, caps)[2]

@@ -103,7 +103,7 @@ def slot(nbytes: int, size: int) -> int:
 def place(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     """Offsets of buffers (bytes, first step, last step), given in order of their first step, and the arena's size.
 
-    Best fit over the free parts; small slots come from pages of their own so that they never split large parts.
+    Best fit over the free parts; slots of SMALL bytes come four at a time, so that they never split large parts.
 
     >>> place([(64, 0, 1), (64, 1, 2), (64, 2, 3)])
     ([0, 64, 0], 128)
@@ -112,7 +112,6 @@ def place(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     starts: dict[int, int] = {}                  # offset -> bytes of a free part
     ends: dict[int, int] = {}                    # end -> offset of a free part
     small: list[int] = []
-    small_set: set[int] = set()
     top = 0
     ending: dict[int, list[tuple[int, int]]] = {}
     offsets = []
@@ -141,7 +140,6 @@ def place(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
             now += 1
         if size == SMALL:
             if not small:
-                small_set.add(top)
                 small = [top + k for k in range(ALIGN - SMALL, -1, -SMALL)]
                 top += ALIGN
             at = small.pop()

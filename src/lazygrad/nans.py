@@ -1,0 +1,151 @@
+"""Where a NaN or an infinity came from: `z.explain_nan()` tells, `debug_nans()` raises as soon as one is computed.
+
+In: a tensor. Out: the first operation that made one from finite operands, the user's line, and the operands' ranges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .context import source_line
+from .errors import NonFiniteError
+from .history import history, symbolic
+from .ir.term import Term, toposort
+from .prims.leaf import source
+from .runtime.slots import BUFFERS, Leaf
+from .tensor import Tensor
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether all elements are (integers and bools always are)."""
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def described(array: np.ndarray) -> str:
+    """dtype, shape and range of an array, and how many elements are not finite."""
+    text = f"{array.dtype}{list(array.shape)}"
+    if not array.size:
+        return f"{text}, empty"
+    if array.dtype.kind == "c":
+        array = np.abs(array)
+    good = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    bad = [f"{n} {name}" for name, n in (("nan", int(np.isnan(array).sum())), ("inf", int(np.isinf(array).sum()))) if n] \
+        if array.dtype.kind == "f" else []
+    span = [f"in [{good.min():.6g}, {good.max():.6g}]"] if good.size else []
+    return f"{text} " + ", ".join(span + bad)
+
+
+def culprit(root: Term) -> tuple[Term, list[np.ndarray], np.ndarray] | None:
+    """The first Term below `root` that is not finite though its arguments are, with their values and its own."""
+    from .reference import program
+    order = toposort([root])
+    sources = [t for t in order if t.op is source]
+    values: dict[Term, np.ndarray] = {t: BUFFERS[t.params[0]] for t in sources}
+    last = {a: i for i, t in enumerate(order) for a in t.args}
+    for i, t in enumerate(order):
+        args = list(dict.fromkeys(t.args))
+        if t not in values:
+            stand_ins = [a if a.op is source else _leaf_like(a, k) for k, a in enumerate(args)]
+            (values[t],) = program([_over(t, dict(zip(args, stand_ins, strict=True)))], stand_ins)([values[a] for a in args])
+        if not finite(values[t]):
+            return t, [values[a] for a in t.args], values[t]
+        for a in args:
+            if last[a] == i and a.op is not source:
+                values[a] = values[a][..., :0] if values[a].ndim else values[a]      # no longer needed
+    return None
+
+
+def _leaf_like(t: Term, k: int) -> Term:
+    from .prims.leaf import leaf
+    return leaf(-1 - k, t.graph or 0, t.aval, False)
+
+
+def _over(t: Term, env: dict[Term, Term]) -> Term:
+    from .ir.term import term
+    return term(t.op, tuple([env[a] for a in t.args]), t.params, t.aval)
+
+
+def owner(root: Tensor, t: Term) -> Tensor | None:
+    """The tensor of `root`'s history in whose operation the Term `t` was made."""
+    seen: set[Term] = set()
+    for h in history(root):
+        stack = [h.term]
+        while stack:
+            u = stack.pop()
+            if u is t:
+                return h
+            if u not in seen:
+                seen.add(u)
+                stack.extend(u.args)
+    return None
+
+
+def explain_nan(z: Tensor) -> str:
+    """Names the first operation below `z` that made a NaN or an infinity; computes what it needs, slowly.
+
+    >>> import lazygrad as lg
+    >>> x = lg.tensor([0.0, 1.0])
+    >>> print((x / x * 2).explain_nan().split(" at ")[0])
+    div made float32[2] in [1, 1], 1 nan from float32[2] in [0, 1] and float32[2] in [0, 1]
+    """
+    found = culprit(z.term)
+    if found is None:
+        return "no NaN and no infinity"
+    t, args, out = found
+    h = owner(z, t)
+    where = "" if h is None else f" at {source_line(h.code, h.lasti)}"
+    if t.op is source:
+        name = h.name if h is not None and h.name else "a leaf"
+        return f"{name} holds {described(out)}{where}"
+    operands = " and ".join(map(described, args)) or "nothing"
+    return f"{t.op.name} made {described(out)} from {operands}{where}"
+
+
+# ---- watching -------------------------------------------------------------------------------------------------------
+
+_forward, _backward = Tensor.forward, Tensor.backward
+
+
+def _watched_forward(self: Tensor) -> Tensor:
+    _forward(self)
+    if not finite(self._array()):
+        raise NonFiniteError("forward", explain_nan(self))
+    return self
+
+
+def _watched_backward(self: Tensor, ct: Any = None, create_graph: bool = False) -> None:
+    _backward(self, ct, create_graph)
+    if not finite(self._array()):
+        raise NonFiniteError("backward", explain_nan(self))
+    for x in [h for h in history(self) if h.a.__class__ is Leaf and h.requires_grad]:
+        g = x.grad
+        if g is not None and not finite(g._array()):
+            (d,) = symbolic(self, [x], None)
+            raise NonFiniteError("backward", f"the gradient of {x.name or 'a leaf'}", explain_nan(d))
+
+
+class debug_nans:
+    """Watches all `forward` and `backward` from the call on, or within a `with` block: NaN and infinity raise NonFiniteError.
+
+    `debug_nans(False)` ends it. Off, it costs nothing.
+
+    >>> import lazygrad as lg
+    >>> with debug_nans():
+    ...     try:
+    ...         lg.log(lg.tensor(2.0) - 3.0).forward()
+    ...     except lg.errors.NonFiniteError as error:
+    ...         print(str(error).split(" at ")[0])
+    forward: log made float32[] 1 nan from float32[] in [-1, -1]
+    """
+
+    def __init__(self, on: bool = True) -> None:
+        self.before = Tensor.forward, Tensor.backward
+        Tensor.forward, Tensor.backward = (_watched_forward, _watched_backward) if on else (_forward, _backward)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        Tensor.forward, Tensor.backward = self.before
