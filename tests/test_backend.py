@@ -381,6 +381,119 @@ def test_chains_of_views(dtype, seed):
     batch.check()
 
 
+# ---- random programs ------------------------------------------------------------------------------------------------
+
+class Grower:
+    """A random graph over whole numbers, which every order of sums computes exactly: movement, elementwise work, reductions, scans,
+    products, gathers and scatters over one pool of values. Numbers stay small (`remainder`), so floats are exact too."""
+
+    def __init__(self, seed: int, dtype: np.dtype, size: int) -> None:
+        self.rng, self.dtype, self.batch = np.random.default_rng(seed), dtype, Batch()
+        shapes = [tuple(int(n) for n in self.rng.integers(1, 8, k)) for k in (0, 1, 2, 2, 3)]
+        self.pool = [self.batch.input(self.rng.integers(0 if dtype.kind == "u" else -6, 7, s).astype(dtype)) for s in shapes]
+        self.steps = [self.pointwise, self.pointwise, self.move, self.reduce, self.normalise, self.scan, self.pick, self.scatter, self.join,
+                      self.product, self.select]
+        while len(self.pool) < size:
+            t = self.steps[self.rng.integers(len(self.steps))](self.any())
+            if 0 < t.aval.size <= 3000:
+                self.pool.append(P["remainder"](t, leaf.like(t, 11)))
+
+    def any(self) -> Term:
+        recent = self.rng.integers(2)
+        return self.pool[int(self.rng.integers(max(len(self.pool) - 4, 0) if recent else 0, len(self.pool)))]
+
+    def like(self, t: Term) -> Term:
+        """Another value of the shape of `t`."""
+        same = [u for u in self.pool if u.aval is t.aval and u is not t]
+        if same and self.rng.integers(4):
+            return same[int(self.rng.integers(len(same)))]
+        scalars = [P["sum"](u, axes=tuple(range(u.aval.ndim))) for u in self.pool[-3:]]
+        return P["broadcast_to"](scalars[int(self.rng.integers(len(scalars)))], shape=t.aval.shape)
+
+    def axis(self, t: Term) -> int:
+        return int(self.rng.integers(t.aval.ndim))
+
+    def pointwise(self, t: Term) -> Term:
+        return P[str(self.rng.choice(["add", "sub", "mul", "maximum", "minimum"]))](t, self.like(t))
+
+    def select(self, t: Term) -> Term:
+        u = self.like(t)
+        return P["where"](P["lt"](t, u), u, P["square"](t))
+
+    def move(self, t: Term) -> Term:
+        return moved(self.rng, t)
+
+    def reduce(self, t: Term) -> Term:
+        axes = tuple(a for a in range(t.aval.ndim) if self.rng.integers(2))
+        return P[str(self.rng.choice(["sum", "max", "min"]))](t, axes=axes)
+
+    def normalise(self, t: Term) -> Term:
+        """x - max(x), as in a softmax: a reduction that its own argument reads again."""
+        if not t.aval.ndim:
+            return t
+        r = P[str(self.rng.choice(["sum", "max"]))](t, axes=(t.aval.ndim - 1,))
+        return P["sub"](t, P["broadcast_to"](P["reshape"](r, shape=(*r.aval.shape, 1)), shape=t.aval.shape))
+
+    def scan(self, t: Term) -> Term:
+        if not t.aval.ndim:
+            return t
+        return P[str(self.rng.choice(["cumsum", "cummax"]))](t, axis=self.axis(t), reverse=bool(self.rng.integers(2)))
+
+    def indices(self, n: int) -> Term:
+        u = self.any()
+        return P["remainder"](P["cast"](u, dtype=dtypes.int64), leaf.constant(n, u.aval.shape, dtypes.int64))
+
+    def pick(self, t: Term) -> Term:
+        if not t.aval.ndim:
+            return t
+        a = self.axis(t)
+        return P["gather"](t, self.indices(t.aval.shape[a]), axes=(a,), position=a)
+
+    def scatter(self, t: Term) -> Term:
+        if t.aval.ndim != 1:
+            return t
+        i = self.indices(t.aval.size)
+        u = leaf.constant(3, i.aval.shape, self.dtype) if self.rng.integers(2) else P["cast"](i, dtype=self.dtype)
+        return P[str(self.rng.choice(["scatter_add", "scatter_max", "scatter_set"]))](t, i, u, axes=(0,), position=0)
+
+    def join(self, t: Term) -> Term:
+        if not t.aval.ndim:
+            return t
+        return P["concatenate"](t, self.like(t), axis=self.axis(t))
+
+    def product(self, t: Term) -> Term:
+        if t.aval.ndim != 2:
+            return t
+        other = P["permute"](self.like(t), axes=(1, 0))
+        return P["matmul"](t, other) if self.rng.integers(2) else P["matmul"](other, t)
+
+    def roots(self) -> list[Term]:
+        """Some values; the last one is always among them."""
+        chosen = [self.pool[int(i)] for i in self.rng.integers(0, len(self.pool), self.rng.integers(0, 4))]
+        return [*chosen, self.pool[-1]]
+
+    def into(self, roots: list[Term]) -> list[int | None]:
+        """Some outputs overwrite inputs of their type."""
+        free = list(range(len(self.batch.sources)))
+        out: list[int | None] = []
+        for r in roots:
+            fits = [i for i in free if self.batch.sources[i].aval is r.aval]
+            out.append(fits[0] if fits and self.rng.integers(2) else None)
+            free = [i for i in free if i != out[-1]]
+        return out
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("dtype", [F64, F32, dtypes.int64, dtypes.int16], ids=str)
+def test_random_programs(dtype, seed):
+    grown = Grower(seed, dtype, 12 + 4 * seed)
+    roots, batch = grown.roots(), grown.batch
+    ran = Ran(roots, batch.sources, batch.values, grown.into(roots))
+    assert not ran.fault
+    for got, want, r in zip(ran.outputs, reference.evaluate(roots, dict(zip(batch.sources, batch.values, strict=True))), roots, strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=repr(r))
+
+
 # ---- programs -------------------------------------------------------------------------------------------------------
 
 def sources(*values: np.ndarray) -> list[Term]:

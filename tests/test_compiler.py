@@ -176,7 +176,7 @@ def test_kernels_keep_to_the_buffers_of_the_backend():
 
 # ---- every shape ------------------------------------------------------------------------------------------------------
 
-SHAPES = [(), (1,), (5,), (0,), (2, 3), (1, 4), (4, 1), (2, 0, 3), (2, 3, 4), (2, 1, 3)]
+SHAPES = [(), (1,), (2,), (5,), (0,), (2, 3), (3, 2), (1, 4), (4, 1), (2, 0, 3), (2, 3, 4), (2, 1, 3)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -342,6 +342,14 @@ def test_gather_and_scatter():
     check([I.scatter_add(x, i, u, axes=(1,), position=1), I.scatter_set(E.mul(x, x), i, u, axes=(1,), position=1)])
     row = source(4, (6, 4, 3))
     check([I.scatter_add(like(x, 0), i, E.exp(row), axes=(0,), position=0)])
+
+
+def test_scatter_into_one_element():
+    x, i, u = source(0, (1,)), source(1, (1,), i64), source(2, (1,))
+    for scatter in (I.scatter_add, I.scatter_set):
+        program = compiler.compile([scatter(x, i, u, axes=(0,), position=0)], [x, i, u], [None], CAPS)
+        got, _ = run_program(program, [np.array([3], np.float32), np.array([-1]), np.array([4], np.float32)])
+        assert got[0] == [7 if scatter is I.scatter_add else 4]
 
 
 def test_gather_at_a_ramp_is_a_load_without_checks():

@@ -52,6 +52,17 @@ def test_slots_come_back():
     assert not graph.slots
 
 
+def test_prepared_functions_die():
+    graph = Graph()
+    before = slots.live()
+    for shape in ((), (3,)):
+        x, w = graph.tensor(np.ones(shape)), graph.tensor(np.ones(shape))
+        f = graph.compile([x], (x * w).sum(), updates=[(w, w + x)])
+        assert f(np.ones(shape)) == np.ones(shape).sum() and w.value.sum() == 2 * np.ones(shape).sum()
+        del x, w, f
+        assert slots.live() == before
+
+
 def test_the_lowest_free_slot_is_taken_first():
     graph = Graph()
     a, b = graph.tensor(1.0), graph.tensor(2.0)

@@ -100,6 +100,23 @@ def test_a_rule_runs_once_for_equal_calls(graph):
     assert SEEN == [(None, False), (1, False), (1, True)]
 
 
+def test_parameters_may_have_any_name(graph):
+    @operation()
+    def named(h: Term, k=0, t=1, f=2, c=3, *, key=4, args=5) -> Term:
+        SEEN.append((k, t, f, c, key, args))
+        return E.neg(h)
+
+    @operation()
+    def paired(t: Operand, k: Operand) -> Term:
+        return E.sub(t, k)
+    x, y = graph.tensor([1.0]), graph.tensor([5.0])
+    for _ in range(2):
+        named(x)
+        named(x, -1, t=7, args=9)
+        assert paired(x, y).tolist() == [-4]
+    assert SEEN == [(0, 1, 2, 3, 4, 5), (-1, 7, 2, 3, 4, 9)]
+
+
 def test_statics_arrive_normalised(graph):
     x = graph.tensor([1.0])
     keep(x, [1, np.int64(2)])

@@ -155,3 +155,20 @@ def test_debug_nans_raises_where_it_happens(graph):
         z.forward()
     lg.debug_nans(False)
     assert z.forward() is z
+
+
+# ---- where the time goes --------------------------------------------------------------------------------------------
+
+def test_profile_has_a_row_for_every_step(graph):
+    x, w = graph.tensor(np.ones((40, 50), np.float32)), graph.tensor(np.ones((50, 3), np.float32))
+    z = (x @ w).tanh().sum()
+    with pytest.raises(ValueError, match=r"graph.profile\(z\)"):
+        graph.profile()
+    text = graph.profile(z)
+    first, *rows = text.splitlines()
+    assert first.endswith(f"in {len(rows)} steps") and all(" us " in r and " bytes " in r for r in rows)
+    from lazygrad.runtime import tiers
+    assert not tiers.native() or "matmul 1 x (40, 50) @ (50, 3)" in text
+    z.backward()
+    assert len(graph.profile().splitlines()) >= len(rows) + (2 if tiers.native() else 1)
+    assert x.grad.tolist()[0][0] == pytest.approx(3 * (1 - np.tanh(50.0) ** 2), abs=1e-6)

@@ -190,6 +190,23 @@ class Graph:
         from .picture import explain
         return explain((z, *more))
 
+    def profile(self, *tensors: Tensor, rounds: int = 10) -> str:
+        """The time of every kernel of the tensors' plan, slowest first, as text; of the last backward if none are given."""
+        from .runtime.profile import profile
+        self._mine("profile", tensors)
+        roots = [h.term for h in tensors]
+        if not tensors:
+            last = LAST.get(self.number)
+            if last is None:
+                raise GraphError("profile", repr(self), "nothing was run backward yet", "name the tensors: graph.profile(z)")
+            root, ct = last if last.__class__ is tuple else (last, None)
+            leaves_ = [t for t in plans.canonical([root.term])[1] if t.needs_grad]
+            found = plans.derivative(root.term, None if ct is None else ct.term, leaves_)
+            roots = [root.term, *(g for g in found if g is not None)]
+        rows = profile(roots, plans.canonical(roots)[1], rounds)
+        total = sum(r.seconds for r in rows)
+        return "\n".join([f"{total * 1e6:10.1f} us  in {len(rows)} steps", *map(str, sorted(rows, key=lambda r: -r.seconds))])
+
 
 def default_graph() -> Graph:
     """The graph of `lazygrad.tensor` and `lazygrad.asarray`."""
@@ -231,16 +248,16 @@ class Prepared:
         self.binding = plans.values([h.term for h in outputs], [(old.term, new.term) for old, new in pairs],
                                     moved={h.a.slot: slot for h, slot in zip(inputs, self.slots, strict=True)})
         self.scalars = [not h.ndim for h in outputs]
-        self.fast: Callable = self.general
+        self.fast: Callable | None = None
         if tiers.native():
             self.binding.go_native()
             if not updated.intersection(self.slots):
-                found = tiers.bind_numbers(self.binding.plan, self.binding.slots, self.binding.targets, self.slots, [h.term.aval for h in self.inputs], many, _Slow(self))
-                self.fast = found or self.general
+                self.fast = tiers.bind_numbers(self.binding.plan, self.binding.slots, self.binding.targets, self.slots,
+                                               [h.term.aval for h in self.inputs], many, _Slow(self))
 
     def __call__(self, *args: Any) -> Any:
         """Runs on the arguments: Python numbers for 0-d outputs, new NumPy arrays otherwise."""
-        out = self.fast(*args)
+        out = self.general(*args) if self.fast is None else self.fast(*args)
         if self.pairs:
             touch()
         return out

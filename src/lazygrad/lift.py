@@ -172,15 +172,10 @@ class Lifted:
                 plain, remember = False, None
                 partner = held[0].term.aval.dtype
                 for n in numbers:
-                    v = _at(values, n)
-                    dtype = dtypes.weak(v, partner)
-                    if dtype.kind in "iu" and not np.iinfo(dtype).min <= v <= np.iinfo(dtype).max:
-                        continue                   # the rule has an error for it
-                    with np.errstate(all="ignore"):
-                        data = np.asarray(v).astype(dtype)
-                    h = adopt(data, graph, self.name)
-                    held.append(h)
-                    _put(values, n, h.term)
+                    h = _number_leaf(_at(values, n), partner, graph)
+                    if h is not None:
+                        held.append(h)
+                        _put(values, n, h.term)
             for h in held:
                 if h.term.graph is not None and held[0].term.graph is not None and h.term.graph != held[0].term.graph:
                     base = next(k for k in held if k.term.graph is not None)
@@ -207,7 +202,9 @@ class Lifted:
     def quick(self, args: tuple, kwargs: dict, held: tuple, memo: dict, key: Any, frame: Any) -> Any:
         """A call not met before whose operands are tensors of one graph: no conversions are needed."""
         code, at = user_frame(frame)
-        found = self.flat.get(key)
+        found = memo.get(key)
+        if found is None:
+            found = self.flat.get(key)
         if found is None:
             try:
                 found = self.rule(*args, **kwargs)
@@ -230,6 +227,12 @@ class Lifted:
             return tuple([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
 
+    def changing(self, x: Tensor, y: int | float) -> Tensor | None:
+        """A leaf for a number that keeps changing at this call, None for the first few numbers."""
+        site = (self.name, x.term, y.__class__)
+        met = SITES[site] = SITES.get(site, 0) + 1
+        return _number_leaf(y, x.term.aval.dtype, graph_of(x)) if met > DISTINCT else None
+
     def handle(self, t: Term, held: Sequence[Tensor], code: Any, at: int) -> Tensor:
         # a result no deeper than its operands (x.reshape of its own shape) would let handles chain without a deep one
         h = t.handle() if t.depth > max([k.term.depth for k in held], default=-1) else DeepTensor()
@@ -237,6 +240,17 @@ class Lifted:
         h.a = held[0] if held else None
         h.b = None if len(held) < 2 else held[1] if len(held) == 2 else tuple(held[1:])
         return h
+
+
+def _number_leaf(v: bool | int | float | complex, partner: np.dtype, graph: Any) -> Tensor | None:
+    """A 0-d leaf of the dtype that `v` takes beside `partner`; None where it does not fit (the rule has an error for that)."""
+    dtype = dtypes.weak(v, partner)
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= v <= np.iinfo(dtype).max:
+        return None
+    if -3e38 < abs(v) < 3e38 and dtype.itemsize >= 4:
+        return graph.leaf(np.asarray(v, dtype), False, sys._getframe(1))
+    with np.errstate(all="ignore"):
+        return graph.leaf(np.asarray(v).astype(dtype), False, sys._getframe(1))
 
 
 def _at(values: dict, place: tuple[str, int | None]) -> Any:
@@ -270,21 +284,22 @@ def _note(error: Exception, code: Any, at: int) -> None:
 
 # ---- the fast way ---------------------------------------------------------------------------------------------------
 
+# locals end in an underscore: parameters are named by the rules
 HANDLE = """
-    h = t.handle(); h.term = t; h.a = {a}; h.b = {b}; f = frame(1); c = f.f_code
-    if PACKAGE[c.co_filename]: h.code, h.lasti = user_frame(f)
-    else: h.code = c; h.lasti = f.f_lasti
-    return h
+    h_ = t_.handle(); h_.term = t_; h_.a = {a}; h_.b = {b}; f_ = frame(1); c_ = f_.f_code
+    if PACKAGE[c_.co_filename]: h_.code, h_.lasti = user_frame(f_)
+    else: h_.code = c_; h_.lasti = f_.f_lasti
+    return h_
 """
 
 UNARY = """
 def function{signature}:
-    k = None
+    k_ = None
     if BARRED: return slow(({x}, {positional}), {{{keywords}}}, None)
     try:
-        if {usual}: k = {x}.term; t = memo[k]
-        else: k = {key}; t = memo[k]
-    except (KeyError, AttributeError, TypeError): return slow(({x}, {positional}), {{{keywords}}}, k)
+        if {usual}: k_ = {x}.term; t_ = memo[k_]
+        else: k_ = {key}; t_ = memo[k_]
+    except (KeyError, AttributeError, TypeError): return slow(({x}, {positional}), {{{keywords}}}, k_)
 """ + HANDLE.format(a="{x}", b="None") + """
 def slow(args, kwargs, key):
     if key is not None:
@@ -299,10 +314,10 @@ BINARY = """
 def function({x}, {y}{marker}):
     if BARRED: return slow({x}, {y})
     try:
-        if isinstance({y}, Tensor): t = memo[{x}.term, {y}.term]; k = {y}
-        else: t = numbers[{x}.term, {y} or repr({y}), {y}.__class__]; k = None
+        if isinstance({y}, Tensor): t_ = memo[{x}.term, {y}.term]; k_ = {y}
+        else: t_ = numbers[{x}.term, {y} or repr({y}), {y}.__class__]; k_ = None
     except (KeyError, TypeError, ValueError, AttributeError): return slow({x}, {y})
-""" + HANDLE.format(a="{x}", b="k") + """
+""" + HANDLE.format(a="{x}", b="k_") + """
 def slow(x, y):
     if x.__class__ in HANDLES and y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
         return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
@@ -318,18 +333,21 @@ OPERATOR = """
 def operator(x, y):
     if BARRED: return slow(x, y)
     try:
-        if isinstance(y, Tensor): t = memo[x.term, y.term]; k = y
-        else: t = numbers[x.term, y or repr(y), y.__class__]; k = None
+        if isinstance(y, Tensor): t_ = memo[x.term, y.term]; k_ = y
+        else: t_ = numbers[x.term, y or repr(y), y.__class__]; k_ = None
     except (KeyError, TypeError, ValueError): return slow(x, y)
-""" + HANDLE.format(a="x", b="k") + """
+""" + HANDLE.format(a="x", b="k_") + """
 def roperator(x, y):
     if BARRED: return reflected_slow(x, y)
-    try: t = reflected[x.term, y or repr(y), y.__class__]
+    try: t_ = reflected[x.term, y or repr(y), y.__class__]
     except (KeyError, TypeError, ValueError): return reflected_slow(x, y)
 """ + HANDLE.format(a="x", b="None") + """
 def slow(x, y):
     if y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
         return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
+    if not BARRED and (y.__class__ is float or y.__class__ is int):
+        k = lifted.changing(x, y)
+        if k is not None: return lifted.quick((x.term, k.term), NOTHING, (x, k), memo, (x.term, k.term), frame(2))
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
     if y.__class__ in HANDLES: remember = memo, (x.term, y.term)
@@ -337,6 +355,9 @@ def slow(x, y):
     else: remember = None
     return lifted((x, y), {}, code, at, remember)
 def reflected_slow(x, y):
+    if not BARRED and (y.__class__ is float or y.__class__ is int):
+        k = lifted.changing(x, y)
+        if k is not None: return lifted.quick((k.term, x.term), NOTHING, (k, x), memo, (k.term, x.term), frame(2))
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
     remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in EXACT else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ir import scalar as S
-from ..ir.kernel import Check, Combine, Kernel, Param, Stmt, Store
+from ..ir.kernel import Check, Combine, Kernel, Loop, Param, Stmt, Store
 from ..ir.program import Caps
 from ..ir.term import Term
 from ..prims import base as B
@@ -230,7 +230,7 @@ def _scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     stmts = body(S.index(0), depth + 1, True)
     if n > 1:
         step = S.iadd(S.var(f"i{depth}", n - 1), S.index(1)) if n > 2 else S.index(1)
-        stmts += loops.over(f"i{depth}", n - 1, body(step, depth + 1, False), "serial", False)
+        stmts = _then(stmts, loops.over(f"i{depth}", n - 1, body(step, depth + 1, False), "serial", False))
     for v, e in reversed(loops_of(outer, 0)):
         stmts = loops.over(v, e, stmts, "serial", False)
     return stmts
@@ -259,4 +259,11 @@ def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     for depth, (i, n) in reversed(list(enumerate(axes))):
         apart = depth == len(axes) - 1 and loops.coefficient(index, i) == 1
         stmts = loops.over(f"i{depth}", n, stmts, "vector" if apart else "serial", False)
-    return start + stmts
+    return _then(start, stmts)
+
+
+def _then(first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """`second` after `first` is written: statements beside each other are computed before any of them is written."""
+    if isinstance(first[-1], Loop) or isinstance(second[0], Loop):
+        return first + second
+    return (*first, Loop("once", 1, "serial", second))

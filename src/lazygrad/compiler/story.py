@@ -11,7 +11,7 @@ from ..ir import kernel as K
 from ..ir.program import Call, Gemm, Program, Step
 from ..ir.term import Term, toposort
 from . import memory
-from .cut import Cut
+from .cut import LATE, Cut
 
 
 def terms(roots: Sequence[Term], sources: Sequence[Term]) -> list[str]:
@@ -30,7 +30,7 @@ def terms(roots: Sequence[Term], sources: Sequence[Term]) -> list[str]:
 
 def groups(parts: Cut, sources: Sequence[Term]) -> list[str]:
     """One line per step to be: its stage, kind, index space and what it computes."""
-    return [f"stage {g.stage}, {g.kind} over {g.space}: " + ", ".join([f"{t.op} -> {t.aval}" for t in g.members])
+    return [f"stage {'last' if g.stage == LATE else g.stage}, {g.kind} over {g.space}: " + ", ".join([f"{t.op} -> {t.aval}" for t in g.members])
             for g in parts.groups]
 
 

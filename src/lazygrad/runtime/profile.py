@@ -1,0 +1,68 @@
+"""Profile: the time of every step of a native plan, each compiled and run by itself over the plan's real buffers.
+
+In: roots and their sources. Out: one row a step: what it is, the best time of some rounds, the bytes of its buffers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..ir.program import Call, Gemm, Program, Step
+from ..ir.term import Term
+from . import tiers
+from .memory import Region, address, allocate
+from .slots import BUFFERS
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step: seconds of its fastest run (about a microsecond of that is the call), bytes of the buffers it touches."""
+
+    step: str
+    seconds: float
+    nbytes: int
+
+    def __str__(self) -> str:
+        rate = f"{self.nbytes / self.seconds / 1e9:8.2f} GB/s" if self.seconds else ""
+        return f"{self.seconds * 1e6:10.1f} us  {self.nbytes:>12} bytes {rate}  {self.step}"
+
+
+def profile(roots: Sequence[Term], sources: Sequence[Term], rounds: int = 10) -> list[Row]:
+    """The steps of the plan of `roots` in order; the whole interpreter as one row where there is no native code."""
+    arrays = [BUFFERS[s.params[0]] for s in sources]
+    if not tiers.native():
+        run = tiers.interpreter(roots, sources)
+        best = min(_timed(lambda: run(arrays)) for _ in range(rounds))
+        return [Row("interpreted", best, sum(a.nbytes for a in arrays) + sum(r.aval.nbytes for r in roots))]
+    from ..backends import llvm
+    program = tiers.build(roots, sources, (None,) * len(roots)).program
+    made = [allocate(r.aval) for r in roots]
+    arena, cell = Region(max(program.arena, 1)), np.zeros(1, np.int64)
+    args = np.array([address(llvm.externs.table()), arena.at, address(cell), *map(address, arrays), *[at for _, at in made]], np.int64)
+    parts = [llvm.build(replace(program, steps=(s,))) for s in program.steps]
+    best = [float("inf")] * len(parts)
+    for _ in range(rounds):
+        for i, part in enumerate(parts):
+            best[i] = min(best[i], _timed(lambda part=part: part.run(args)))
+    return [Row(*_described(program, s, seconds)) for s, seconds in zip(program.steps, best, strict=True)]
+
+
+def _timed(f) -> float:
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def _described(program: Program, s: Step, seconds: float) -> tuple[str, float, int]:
+    if isinstance(s, Call):
+        name, used = f"kernel {s.kernel}", s.buffers
+    elif isinstance(s, Gemm):
+        name, used = f"matmul {s.batch} x ({s.m}, {s.k}) @ ({s.k}, {s.n})", (s.a, s.b, s.c)
+    else:
+        name, used = f"host {s.prim}", (*s.inputs, s.out)
+    shapes = ", ".join(str(program.buffers[b].aval) for b in used)
+    return f"{name}: {shapes}", seconds, sum(program.buffers[b].aval.nbytes for b in used)
