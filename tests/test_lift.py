@@ -109,7 +109,11 @@ def test_parameters_may_have_any_name(graph):
     @operation()
     def paired(t: Operand, k: Operand) -> Term:
         return E.sub(t, k)
+    @operation()
+    def shadowing(x: Term, memo=0, frame=1, slow=2) -> Term:
+        return E.exp(x) if (memo, frame, slow) == (0, 1, 2) else E.neg(x)
     x, y = graph.tensor([1.0]), graph.tensor([5.0])
+    assert shadowing(x, frame=2).tolist() == [-1] and shadowing(x).item() == pytest.approx(math.e)
     for _ in range(2):
         named(x)
         named(x, -1, t=7, args=9)

@@ -404,6 +404,7 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         operands = [p for p in parameters if lifted.kinds[p.name] in ("term", "operand")]
         positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in operands)
         varied = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) or "terms" in lifted.kinds.values()
+        varied = varied or any(p.name in scope or p.name in ("slow", "repr", "isinstance") for p in parameters)      # names the fast way uses
         if len(operands) == 2 == len(parameters) and positional and not varied:
             marker = ", /" if operands[1].kind is inspect.Parameter.POSITIONAL_ONLY else ""
             source = BINARY.format(x=operands[0].name, y=operands[1].name, marker=marker)
