@@ -58,7 +58,7 @@ def scalar60() -> list[Candidate]:
         for k, c in enumerate(cells[1]):
             buffer.set_res(k, memoryview(c))
 
-        def casadi_prepared():
+        def casadi_prepared(keep=(f, buffer)):                     # the trigger does not keep them alive itself
             cells[0][0][0], cells[0][1][0] = 0.7, 0.4
             trigger()
         out.append(Candidate("CasADi prepared buffer", casadi_prepared, lambda: (casadi_prepared(), [c[0] for c in cells[1]])[1]))
@@ -155,7 +155,8 @@ def tiny() -> list[Candidate]:
             buffer.set_arg(k, memoryview(c))
         for k, c in enumerate(cells[1]):
             buffer.set_res(k, memoryview(c))
-        out.append(Candidate("CasADi prepared buffer", trigger, lambda: (trigger(), [*cells[1][1], *cells[1][2]])[1]))
+        out.append(Candidate("CasADi prepared buffer", lambda keep=(f, buffer): trigger(),      # which it does not keep alive itself
+                             lambda: (trigger(), [*cells[1][1], *cells[1][2]])[1]))
     if "pytensor" in HAVE:
         import pytensor
         import pytensor.tensor as pt

@@ -57,6 +57,18 @@ def python(code: str, **environment: str) -> str:
 RUNS = 5                                                   # past the change of tier
 
 
+def test_tiers_are_what_they_say(graph, tier):
+    """A built-in function stands behind a native plan from its first run, or after some; behind an interpreted one Python's."""
+    x = graph.tensor([1.0, 2.0])
+    z = (x * x).sum()
+    kinds = []
+    for _ in range(RUNS):
+        z.backward()
+        kinds.append(type(z.term.backward).__name__)
+    native = [k == "builtin_function_or_method" for k in kinds]
+    assert native == {"interpreter": [False] * RUNS, "native": [True] * RUNS, "usual": [False, False, True, True, True]}[tier]
+
+
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 def test_nothing_runs_before_it_is_asked_for(graph, monkeypatch):
@@ -322,9 +334,11 @@ def chain(graph: Graph, length: int):
     return x, h
 
 
-def test_chain_of_a_hundred_thousand_nodes(graph):
-    x, h = chain(graph, 100_000)
-    assert h.term.depth == 100_001
+@pytest.mark.parametrize("tier, length", [("native", 100_000), ("interpreter", 20_000)])
+def test_chain_of_a_hundred_thousand_nodes(tier, length, monkeypatch):
+    use(tier, monkeypatch)
+    x, h = chain(Graph(), length)
+    assert h.term.depth == length + 1
     for _ in range(2):
         x.grad = None
         h.backward()
