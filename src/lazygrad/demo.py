@@ -93,11 +93,11 @@ def define_by_run(images: np.ndarray, onehot: np.ndarray, device: str, progress)
             x, t = graph.tensor(a, requires_grad=False), graph.tensor(b, requires_grad=False)
             loss = cross_entropy(logits(x, params), t)
             loss.backward()
+            losses.append(loss.item())                 # before the parameters move: a value is never stale
             for p, v in zip(params, speed, strict=True):
                 v.set(MOMENTUM * v + p.grad)
                 p.set(p - RATE * v)
                 p.grad = None
-            losses.append(loss.item())
             progress()
     return params, losses
 
@@ -167,13 +167,18 @@ def main(argv: list[str] | None = None) -> float:
     for name, train in (("define-and-run", define_and_run), ("define-by-run", define_by_run)):
         with Progress() as bar:
             task = bar.add_task(f"{name:>15}", total=steps)
-            start = time.perf_counter()
-            params, losses = train(images, onehot, options.device, lambda bar=bar, task=task: bar.advance(task))
-            seconds = time.perf_counter() - start
+            times = [time.perf_counter()]
+
+            def advance(bar=bar, task=task, times=times):
+                times.append(time.perf_counter())
+                bar.advance(task)
+            params, losses = train(images, onehot, options.device, advance)
+        took = np.diff(times)
         x = params[0].graph.tensor(test_images, requires_grad=False)
         guesses = logits(x, params).argmax(axis=1).value
         curves[name], accuracy[name] = losses, float((guesses == test_labels).mean())
-        print(f"{name:>15}: {steps} steps, {seconds:.2f} s, {seconds / steps * 1e6:.0f} µs a step (batch {BATCH}); "
+        print(f"{name:>15}: {steps} steps of {BATCH} images in {took.sum():.2f} s, the progress bar included; median step "
+              f"{np.median(took) * 1e6:.0f} µs, slowest {took.max() * 1e3:.0f} ms (it compiles); "
               f"loss {losses[-1]:.4f}; test accuracy {accuracy[name]:.2%}")
     print(f"gradients against central differences: largest relative error {gradient_error(images, onehot):.1e}")
     for path in pictures(options.out, curves, test_images, test_labels, guesses):
