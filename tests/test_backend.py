@@ -554,6 +554,14 @@ def test_outputs_that_overwrite_inputs(name):
             np.testing.assert_array_equal(ran.inputs[i], value)
 
 
+def test_scan_over_one_step_beside_rows_of_as_many():
+    """A scan along an axis of length 1 loops over its columns only: these are not the rows of what reads it."""
+    x, y, z = sources(*[V[:2].reshape(1, 2)] * 3)
+    t = P["concatenate"](P["mul"](P["cumsum"](x, axis=0, reverse=True), y), z, axis=0)
+    ran = Ran([t], [x, y, z], [V[:2].reshape(1, 2)] * 3)
+    np.testing.assert_array_equal(ran.outputs[0], [[1, 4], [1, 2]])
+
+
 @pytest.mark.parametrize("at", [5, -6, 2**40, -2**63])
 def test_gather_outside_is_a_fault_and_not_a_crash(at):
     values = [V[:5], np.array([0, at, 2])]

@@ -86,7 +86,7 @@ def in_row(i: S.Scalar, var: S.Scalar) -> int:
 def join(a: Piece, b: Piece) -> Piece | None:
     """`b` after `a`, row by row, None where b may not or need not run so."""
     p, q = rows(a.kernel), rows(b.kernel)
-    if p is None or q is None or a.joined + b.joined > MOST or p.loop.extent != q.loop.extent:
+    if p is None or q is None or a.joined + b.joined > MOST or (p.loop.var, p.loop.extent) != (q.loop.var, q.loop.extent):
         return None
     if not any([isinstance(s, Loop) for s in (*p.loop.body, *q.loop.body)]):
         return None
@@ -296,4 +296,5 @@ def _after(t: list[_Use], u: list[_Use], var: S.Scalar) -> bool:
     if start != end:
         return start > end
     there = {x.index for x in t if x.at == end} | {x.index for x in u if x.at == end}
-    return len(there) == 1 and all([x.stores for x in u if x.at == end])
+    # at the same statement u's store must come after all of t: a store of t there could land last
+    return len(there) == 1 and all([x.stores for x in u if x.at == end]) and not any([x.stores for x in t if x.at == end])

@@ -19,6 +19,7 @@ from .math_base import (
     round_to_integer,
     scale,
 )
+from . import math_single
 from .text import Builder
 
 
@@ -33,6 +34,8 @@ def reduce_exp(b: Builder, x: str) -> tuple[str, str, str, str]:
 
 def exp(b: Builder, x: str, shift: int = 0) -> str:
     """exp(x) * 2**shift."""
+    if b.kind == "float":
+        return math_single.exp(b, x, shift)
     f = format_of(b)
     n, bits, r, v = reduce_exp(b, clamp(b, x, f.exp_low, f.exp_high))
     return scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits, shift)
@@ -40,6 +43,8 @@ def exp(b: Builder, x: str, shift: int = 0) -> str:
 
 def exp_in_range(b: Builder, x: str) -> str:
     """exp of an x whose result is a normal number (or NaN): scaled in one step."""
+    if b.kind == "float":
+        return math_single.exp_in_range(b, x)
     _, bits, r, v = reduce_exp(b, x)
     return b.mul(b.xadd(b.add(r, v), b.const(1.0)), power_of_two(b, bits))
 
@@ -64,6 +69,8 @@ def expm1(b: Builder, x: str) -> str:
 
 def sigmoid(b: Builder, x: str) -> str:
     """t = exp(-|x|); 1/(1 + t) or t/(1 + t)."""
+    if b.kind == "float":
+        return math_single.sigmoid(b, x)
     f = format_of(b)
     n, bits, r, v = reduce_exp(b, clamp(b, b.neg(b.abs(x)), f.exp_low, None))
     t = scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits)
@@ -123,6 +130,8 @@ def log_reduced(b: Builder, x: str, tail: bool = True) -> tuple[str, str, str]:
 
 
 def log(b: Builder, x: str) -> str:
+    if b.kind == "float":
+        return math_single.log(b, x)
     return log_special(b, x, log_sum(b, *log_reduced(b, x)))
 
 
@@ -166,11 +175,15 @@ def log_of_one_plus(b: Builder, x: str, low: str = "", twice: str = "") -> str:
 
 
 def log1p(b: Builder, x: str) -> str:
+    if b.kind == "float":
+        return math_single.log1p(b, x)
     return b.select(b.cmp("oeq", x, b.const(0.0)), x, log_of_one_plus(b, x))     # keeps -0
 
 
 # ---- hyperbolic functions
 def tanh(b: Builder, x: str) -> str:
+    if b.kind == "float":
+        return math_single.tanh(b, x)
     a = b.abs(x)
     s = b.mul(x, x)
     small = b.fma(b.mul(a, s), poly(b, s, "TANH"), a)

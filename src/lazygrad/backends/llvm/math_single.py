@@ -1,0 +1,105 @@
+"""The busiest functions for float32 vectors, in few instructions: exp, log, log1p, tanh, sigmoid.
+
+They compute what math_exp.py computes for float64, with the tricks that 24 bits allow: whole polynomials by Horner, powers
+of two that come out of the rounding ready biased, exponents that are subtracted as integers, ln 2 in one fused step.
+"""
+
+from __future__ import annotations
+
+from .coefficients import COEFFICIENTS
+from .math_base import F32, INF, LN2, LOG2E, NAN, clamp
+from .text import Builder
+
+UNIT = 1 << F32.fraction                  # one step of the exponent, in the bits of a float32
+
+
+# ---- exponentials
+def exp_reduced(b: Builder, x: str, bias: float) -> tuple[str, str]:
+    """exp(r) and integers whose low 9 bits are n + bias (0 <= n + bias < 512), where x = n ln 2 + r."""
+    magic = b.const(F32.round_bias + bias)
+    t = b.fma(x, b.const(LOG2E), magic)
+    n = b.xsub(t, magic)
+    r = b.fma(n, b.const(-F32.ln2_low), b.fma(n, b.const(-F32.ln2_high), x))
+    return b.poly(r, [*COEFFICIENTS["EXP"]["f32"][::-1], 1.0, 1.0]), b.to_int(t)
+
+
+def exp(b: Builder, x: str, shift: int = 0, high: float | None = F32.exp_high) -> str:
+    """exp(x) * 2**shift; `high` is None where x is known to be within the range. 2**n is applied in two halves, for
+    neither of which is a denormal or infinity."""
+    p, n = exp_reduced(b, clamp(b, x, F32.exp_low, high), 2.0 * F32.bias + shift)
+    half, place = b.lshr(n, b.iconst(1)), b.iconst(F32.fraction)
+    first, second = b.to_float(b.shl(half, place)), b.to_float(b.shl(b.isub(n, half), place))
+    return b.mul(b.mul(p, first), second)
+
+
+def exp_in_range(b: Builder, x: str) -> str:
+    """exp of an x whose result is a normal number (or NaN): scaled in one step."""
+    p, n = exp_reduced(b, x, F32.bias)
+    return b.mul(p, b.to_float(b.shl(n, b.iconst(F32.fraction))))
+
+
+def sigmoid(b: Builder, x: str) -> str:
+    """t = exp(-|x|); 1/(1 + t) or t/(1 + t)."""
+    t = exp(b, b.neg(b.abs(x)), high=None)
+    one = b.const(1.0)
+    return b.div(b.select(negative(b, x), t, one), b.xadd(t, one))
+
+
+def tanh(b: Builder, x: str) -> str:
+    """a P(a²)/Q(a²), which is 1 from `LIMIT` on; P(0) = Q(0) = 1 keeps denormals and zeros."""
+    a = clamp(b, b.abs(x), None, TANH_LIMIT)
+    s = b.mul(a, a)
+    top = b.mul(a, b.poly(s, [*COEFFICIENTS["TANH_TOP"]["f32"][::-1], 1.0]))
+    r = b.div(top, b.poly(s, [*COEFFICIENTS["TANH_BOTTOM"]["f32"][::-1], 1.0]))
+    return b.copysign(clamp(b, r, None, 1.0), x)
+
+
+TANH_LIMIT = 9.02
+
+
+# ---- logarithms
+def negative(b: Builder, x: str) -> str:
+    """The mask of x with the sign bit: a blend takes it as it is, without a comparison."""
+    return b.icmp("slt", b.to_int(x), b.iconst(0))
+
+
+def split(b: Builder, bits: str) -> tuple[str, str]:
+    """-k 2**23 as an integer and as a float, where 2**k m are the floats of these bits and m is in [sqrt 1/2, sqrt 2).
+
+    The negative is taken so that what is made of k = 0 adds nothing, not even to -0.
+    """
+    down = b.iand(b.isub(b.iconst(F32.root_half + UNIT - 1), bits), b.iconst((1 << 32) - UNIT))
+    return down, b.int_to_float(down)
+
+
+def log_joined(b: Builder, f: str, k: str) -> str:
+    """log(1 + f) + k ln 2, for `k` of `split`."""
+    f2 = b.mul(f, f)
+    c = COEFFICIENTS["LOG"]["f32"]
+    t = b.fma(f2, b.poly(f, [*c[::-1], -0.5]), f)
+    return b.fma(k, b.const(-LN2 / UNIT), t)
+
+
+def log_special(b: Builder, x: str, r: str) -> str:
+    """log's values at inf, 0, -0, below 0 and at NaN; r elsewhere."""
+    r = b.select(b.cmp("olt", x, b.const(INF)), r, x)
+    r = b.select(negative(b, x), b.const(NAN), r)
+    return b.select(b.cmp("oeq", x, b.const(0.0)), b.const(-INF), r)
+
+
+def log(b: Builder, x: str) -> str:
+    tiny, up = b.cmp("olt", x, b.const(F32.smallest)), 25
+    bits = b.to_int(b.select(tiny, b.mul(x, b.const(2.0**up)), x))
+    down, k = split(b, bits)
+    k = b.xadd(k, b.select(tiny, b.const(float(up * UNIT)), b.const(0.0)))
+    f = b.xsub(b.to_float(b.iadd(bits, down)), b.const(1.0))
+    return log_special(b, x, log_joined(b, f, k))
+
+
+def log1p(b: Builder, x: str) -> str:
+    """k is that of the rounded 1 + x; f = x 2**-k - (1 - 2**-k) is then rounded once, and -0 stays."""
+    u = b.xadd(x, b.const(1.0))
+    down, k = split(b, b.to_int(u))
+    scale = b.to_float(b.iadd(b.iconst(0xC0800000), down))                  # -4 2**-k: normal for every k
+    f = b.xsub(b.to_float(b.iadd(b.to_int(x), down)), b.fma(scale, b.const(0.25), b.const(1.0)))
+    return log_special(b, u, log_joined(b, f, k))
