@@ -18,9 +18,9 @@ def main():
     z.forward()
     z.backward()
     print("value", z.value)
-    print("dz/dz", z.grad.value)
-    print("dz/dx", x.grad.value)
-    print("dz/dy", y.grad.value)
+    print("dz/dz", z.grad)
+    print("dz/dx", x.grad)
+    print("dz/dy", y.grad)
     return z, x, y
 
 

@@ -19,8 +19,8 @@ def main():
     z = x.matmul(y)                    # or x @ y
     z.backward()                       # runs forward first
     print("value", z.value)
-    print("dz/dx", x.grad.value)
-    print("dz/dy", y.grad.value)
+    print("dz/dx", x.grad)
+    print("dz/dy", y.grad)
     return z, x, y
 
 

@@ -46,15 +46,19 @@ def sigmoid(b: Builder, x: str) -> str:
 
 
 def tanh(b: Builder, x: str) -> str:
-    """a P(a²)/Q(a²), which is 1 from `LIMIT` on; P(0) = Q(0) = 1 keeps denormals and zeros."""
-    a = clamp(b, b.abs(x), None, TANH_LIMIT)
-    s = b.mul(a, a)
-    top = b.mul(a, b.poly(s, [*COEFFICIENTS["TANH_TOP"]["f32"][::-1], 1.0]))
-    r = b.div(top, b.poly(s, [*COEFFICIENTS["TANH_BOTTOM"]["f32"][::-1], 1.0]))
-    return b.copysign(clamp(b, r, None, 1.0), x)
+    """w/(w + 1) with w = expm1(2|x|)/2 = 2**n q + (2**n - 1)/2, where q = expm1(2r)/2 and |x| = n ln 2 / 2 + r.
 
-
-TANH_LIMIT = 9.02
+    The errors of a large w cancel, so ln 2 needs only one part. From 9.02 on the result is 1.
+    """
+    a = clamp(b, b.abs(x), None, 40.0)
+    magic = b.const(F32.round_bias + F32.bias)
+    t = b.fma(a, b.const(2 * LOG2E), magic)
+    r = b.fma(b.xsub(t, magic), b.const(-LN2 / 2), a)
+    scaled = [c * 2.0 ** (k + 1) for k, c in enumerate(COEFFICIENTS["EXP"]["f32"])]
+    q = b.fma(b.mul(r, r), b.poly(r, scaled[::-1]), r)
+    s = b.to_float(b.shl(b.to_int(t), b.iconst(F32.fraction)))
+    w = b.fma(s, q, b.fma(s, b.const(0.5), b.const(-0.5)))
+    return b.copysign(b.div(w, b.xadd(w, b.const(1.0))), x)
 
 
 # ---- logarithms
