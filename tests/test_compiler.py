@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from lazygrad.ir import kernel
 from lazygrad.ir import scalar as S
 from lazygrad.ir.aval import aval
 from lazygrad.ir.program import Call, Caps, Gemm, Host
+from lazygrad.ir.record import changed
 from lazygrad.ir.term import Term, toposort
 from lazygrad.prims import contraction as C
 from lazygrad.prims import elementwise as E
@@ -166,7 +166,7 @@ def test_deep_movement_needs_no_recursion():
 def test_kernels_keep_to_the_buffers_of_the_backend():
     xs = [source(k, (4, 3)) for k in range(9)]
     sums = [E.mul(E.exp(a), b) for a, b in itertools.pairwise(xs)]
-    program = compiler.compile(sums, xs, [None] * 8, replace(CAPS, max_buffers=8))
+    program = compiler.compile(sums, xs, [None] * 8, changed(CAPS, max_buffers=8))
     assert max([len(k.params) for k in program.kernels]) <= 8
     arrays = [data(x) for x in xs]
     got, _ = run_program(program, arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
@@ -540,3 +541,14 @@ def test_unique_functions():
         check(got, want)
     for got, want in zip(F.unique_inverse(tensor(x)), np.unique_inverse(x), strict=True):
         check(got, want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sinc_has_all_its_derivatives_at_and_near_0(dtype):
+    at = np.array([0.0, 1e-3, 0.09, 0.11, 2.5], dtype)
+    x = lg.tensor(at)
+    d = F.sinc(x)
+    tolerance = 1e-3 if dtype == "float32" else 1e-9
+    for n in range(5):
+        np.testing.assert_allclose(d.value, [float(mpmath.diff(mpmath.sincpi, mpmath.mpf(float(v)), n)) for v in at], tolerance, tolerance)
+        (d,) = d.sum().gradient(x)

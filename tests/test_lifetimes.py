@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -391,3 +392,23 @@ def test_an_interrupt_leaves_tensors_usable():
     z.backward()
     assert z.item() == 3000.0 and np.all(x.grad.value == 2)
     timer.join()
+
+
+def test_a_thread_has_released_its_own_chain_when_it_goes_on():
+    alive = []
+
+    def work():
+        for _ in range(4):
+            x = Graph().tensor(1.0)
+            h, first = x, weakref.ref(x)
+            for _ in range(3000):
+                h = h + 1.0
+            del h, x
+            alive.append(first() is not None)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert alive == [False] * 16

@@ -331,3 +331,63 @@ def test_a_hit_costs_little(graph):
         best = min(best, time.perf_counter() - start)
     assert best / 1000 < 5e-6
     assert lift.DISTINCT == 8
+
+
+# ---- calls of several operands, and lists of them ---------------------------------------------------------------------
+
+@operation()
+def three(c: Operand, x: Operand, y: Operand = 1.0, *, k=0) -> Term:
+    SEEN.append((c, x, y, k))
+    terms = [v for v in (c, x, y) if isinstance(v, Term)]
+    return E.neg(terms[0]) if len(terms) == 1 else E.add(terms[0], terms[1])
+
+
+def test_calls_of_three_operands_are_known_by_terms_numbers_and_statics(graph):
+    x, y = graph.tensor([1.0]), graph.tensor([2.0])
+    calls = [lambda: three(x, y), lambda: three(x, y, 2.0), lambda: three(x, y, 2), lambda: three(x, y, True), lambda: three(x, y, 0.0),
+             lambda: three(x, y, -0.0), lambda: three(x, y, y), lambda: three(1.0, x, y), lambda: three(x, y, k=1), lambda: three(x, y, None)]
+    for call in calls * 2:
+        call()
+    assert len(SEEN) == len(calls)
+    z = three(x, y, y)
+    assert z.a is x and z.b == (y, y) and z.tolist() == [3] and z.code is test_calls_of_three_operands_are_known_by_terms_numbers_and_statics.__code__
+
+
+def test_a_nan_operand_is_never_taken_for_known(graph):
+    x, y = graph.tensor([1.0]), graph.tensor([2.0])
+    for _ in range(3):
+        three(x, y, math.nan)
+    assert len(SEEN) == 3
+
+
+def test_a_number_where_a_term_is_expected_is_data_at_each_call(graph):
+    x = graph.tensor([[2.0]])
+    assert [optional(x, np.array([[v]], "float32")).item() for v in (3.0, 5.0, 3.0)] == [6, 10, 6]
+    kept = [optional(x, [[float(v)]]) for v in range(4)]
+    assert [k.item() for k in kept] == [0, 2, 4, 6]
+
+
+def test_lists_of_operands_are_known_by_length_and_order(graph):
+    x, y = graph.tensor([1.0]), graph.tensor([2.0])
+    for _ in range(2):
+        assert [gather_all([x, y]).item(), gather_all((y, x)).item(), gather_all([x]).item(), gather_all([x, y], k=1).item()] == [1, 2, 1, 2]
+        assert gather_all([x, 2.0]).a is x
+    assert len(SEEN) == 5
+
+
+def test_new_terms_made_without_the_rule_are_those_of_the_rule(graph):
+    x, y, i = graph.tensor([1.5, 2.5]), graph.tensor([0.5, 4.0]), graph.tensor([3, 4], dtype="int32")
+    first, second = x * y, y * x                     # the second finds the Prim of the first
+    assert second.term.op is E.mul and second.term.args == (y.term, x.term) and first.term is not second.term
+    assert (i * 2).dtype == np.int32 and (i * 2.0).dtype == np.float32 and (i / i).dtype == np.float32
+    assert [(x < y).tolist(), (y < x).tolist()] == [[False, True], [True, False]]
+    assert [(x - 3).tolist(), (3 - y).tolist(), (0.5 ** x).tolist()[0]] == [[-1.5, -0.5], [2.5, -1.0], pytest.approx(0.5 ** 1.5)]
+    b = graph.tensor([True, False])
+    assert (b + b).dtype == bool and (b + b).tolist() == [True, False]
+
+
+def test_the_lines_of_new_terms_made_without_the_rule_are_the_users(graph):
+    x, y = graph.tensor([1.5]), graph.tensor([0.5])
+    x * y
+    for h in (y * x, x + 0.25, 0.25 + y, (y * y).tanh()):
+        assert h.code is test_the_lines_of_new_terms_made_without_the_rule_are_the_users.__code__

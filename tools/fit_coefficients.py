@@ -70,6 +70,8 @@ FITS: dict[str, Fit] = {
                 (("f32", -27.0), ("f64", -57.0), ("mid", -38.0))),
     # log(1 + f) = f - f²/2 + f³ P(f)
     "LOG": Fit(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda f: f**3 / mp.log1p(f), -0.2929, 0.4143, SINGLE),
+    # the same for m in [3/4, 3/2)
+    "LOG_WIDE": Fit(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda f: f**3 / mp.log1p(f), -0.2501, 0.5001, SINGLE),
     # log((1 + s)/(1 - s)) = 2 s + s³ P(s²)
     "LOG_RATIO": Fit(root(lambda s: (2 * mp.atanh(s) - 2 * s) / s**3), root(lambda s: s**3 / (2 * mp.atanh(s))),
                      0, 0.02945, (("f64", -60.0), ("mid", -42.0))),
@@ -83,7 +85,7 @@ FITS: dict[str, Fit] = {
     # odd functions: f(x) = x + x s P(s)
     "ASIN": Fit(root(lambda x: (mp.asin(x) / x - 1) / x**2), root(lambda x: x**3 / mp.asin(x)), 0, 0.2501),
     "ATAN": Fit(root(lambda x: (mp.atan(x) / x - 1) / x**2), root(lambda x: x**3 / mp.atan(x)), 0, 0.2501),
-    "TANH": Fit(root(lambda x: (mp.tanh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.tanh(x)), 0, 0.4226),
+    "TANH": Fit(root(lambda x: (mp.tanh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.tanh(x)), 0, 0.4226, DOUBLE),
     "SINH": Fit(root(lambda x: (mp.sinh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.sinh(x)), 0, 1.001),
     "ATANH": Fit(root(lambda x: (mp.atanh(x) / x - 1) / x**2), root(lambda x: x**3 / mp.atanh(x)), 0, 0.2501),
     "ERF": Fit(root(lambda x: mp.erf(x) / x - 1), root(lambda x: x / mp.erf(x)), 0, 0.8607, SINGLE),

@@ -34,7 +34,6 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-globals().update(functions.FUNCTIONS)              # every public function by name
 bool = dtypes.bool_
 SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
 
@@ -44,7 +43,10 @@ __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:
-    """Submodules, imported on first use."""
+    """The public functions, made on first use, and submodules, imported on first use."""
+    if name in functions.FUNCTIONS:
+        found = globals()[name] = functions.FUNCTIONS[name]
+        return found
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans
@@ -56,3 +58,7 @@ def __getattr__(name: str) -> Any:
             if missing.name != f"{__name__}.{name}":
                 raise
     raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

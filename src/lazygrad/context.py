@@ -24,13 +24,21 @@ class _Files(dict):
 
 
 PACKAGE = _Files()
+USERS: set[str] = set()                    # source files known to be outside: a quick test for calls made by the user himself
 
 
 def user_frame(frame: Any) -> tuple[Any, int]:
     """Code and instruction of the nearest frame outside the package."""
-    while frame.f_back is not None and PACKAGE[frame.f_code.co_filename]:
+    code = frame.f_code
+    while code.co_filename not in USERS:
+        if not PACKAGE[code.co_filename]:
+            USERS.add(code.co_filename)
+            break
+        if frame.f_back is None:
+            break
         frame = frame.f_back
-    return frame.f_code, frame.f_lasti
+        code = frame.f_code
+    return code, frame.f_lasti
 
 
 def source_line(code: Any, at: int) -> str:

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .context import BARRED, PACKAGE, barred, source_line, user_frame
+from .context import BARRED, PACKAGE, USERS, barred, source_line, user_frame
 from .errors import DataError, GraphError, LazygradError
-from .ir.term import MEMOS, SWEEPS, Term
-from .prims.base import REGISTRY
+from .ir.aval import Aval
+from .ir.term import MEMOS, SWEEPS, Term, term
+from .prims.base import REGISTRY, Prim
+from .prims.leaf import filled
 from .tensor import DeepTensor, Tensor, adopt, graph_of
 
 Operand = Term | bool | int | float | complex       # a parameter that takes a tensor or a weakly typed Python number
@@ -66,7 +68,7 @@ def frozen(v: Any) -> Any:
     if kind in PLAIN:
         return v
     if kind is tuple or kind is list:
-        return tuple([frozen(i) for i in v])
+        return tuple([i if i.__class__ in PLAIN else frozen(i) for i in v])
     if kind is bool:
         return (bool, v)
     if kind is float or kind is complex:
@@ -74,7 +76,10 @@ def frozen(v: Any) -> Any:
             raise TypeError("NaN is no key")
         return (kind, repr(v))
     if kind is slice:
-        return (slice, frozen(v.start), frozen(v.stop), frozen(v.step))
+        a, b, c = v.start, v.stop, v.step
+        if a.__class__ in PLAIN and b.__class__ in PLAIN and c.__class__ in PLAIN:
+            return (slice, a, b, c)
+        return (slice, frozen(a), frozen(b), frozen(c))
     if isinstance(v, np.integer):
         return int(v)
     if isinstance(v, np.generic):
@@ -83,10 +88,31 @@ def frozen(v: Any) -> Any:
     return v
 
 
+def number_key(v: Any) -> tuple:
+    """The key of a Python number (or None) beside tensors; TypeError for anything else, and for NaN."""
+    kind = v.__class__
+    if kind in EXACT and v == v:
+        return kind, v or repr(v)
+    if v is None or (kind is complex and v == v):
+        return kind, repr(v)
+    raise TypeError("no number")
+
+
+def terms_key(xs: Any) -> tuple:
+    """The key of a list or tuple of tensors and numbers; TypeError for anything else."""
+    if xs.__class__ is not list and xs.__class__ is not tuple:
+        raise TypeError("no list")
+    return tuple([x.term if isinstance(x, Tensor) else number_key(x) for x in xs])
+
+
 # ---- the slow way ---------------------------------------------------------------------------------------------------
 
 class Lifted:
-    """One rule with its parameters and memos. `memo` serves the fast way; `flat` keeps what must not take it."""
+    """One rule with its parameters and memos. `memo` serves the fast way; `flat` keeps what must not take it.
+
+    A rule with a true attribute `by_aval` promises that what it does with operands of one aval depends on that aval alone;
+    where it makes one Prim of them as they are, `direct` keeps that Prim, and new Terms are made without the rule.
+    """
 
     def __init__(self, rule: Callable, name: str) -> None:
         self.rule, self.name = rule, name
@@ -98,16 +124,23 @@ class Lifted:
             words = set(re.findall(r"\w+", text))
             self.kinds[p.name] = "terms" if "Terms" in words else "operand" if "Operand" in words else "term" if "Term" in words else "static"
         self.memo: dict[Any, Term] = {}
+        self.wide: dict[Any, Any] = {}
         self.memo_numbers: dict[Any, Term] = {}
         self.memo_reflected: dict[Any, Term] = {}
         self.flat: dict[Any, Any] = {}
-        MEMOS.extend((self.memo, self.memo_numbers, self.memo_reflected, self.flat))
+        self.direct: dict[Aval, tuple[Prim, Aval]] = {}
+        self.by_aval = getattr(rule, "by_aval", False)
+        self.parameters = tuple(self.signature.parameters.values())
+        MEMOS.extend((self.memo, self.memo_numbers, self.memo_reflected, self.flat, self.wide))
 
-    def __call__(self, args: tuple, kwargs: dict, code: Any, at: int, remember: tuple[dict, Any] | None = None) -> Any:
+    def bound(self, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """All arguments of a call by name."""
+        found = self.signature.bind(*args, **kwargs)
+        found.apply_defaults()
+        return found.arguments
+
+    def __call__(self, given: dict[str, Any], code: Any, at: int, remember: tuple[dict, Any] | None = None) -> Any:
         """Converts the operands, looks the call up by Terms, runs the rule if it is new, and makes the handles."""
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = bound.arguments
         first = next(_tensors(given, self.kinds), None)
         graph = graph_of(first)
         held: list[Tensor] = []
@@ -139,7 +172,7 @@ class Lifted:
             key.append(t)
             return t
 
-        for p in self.signature.parameters.values():
+        for p in self.parameters:
             v, kind = given[p.name], self.kinds[p.name]
             if kind == "static":
                 v = values[p.name] = normal(v)
@@ -193,10 +226,13 @@ class Lifted:
                 found = tuple(found)
             if plain:
                 self.flat[tuple(key)] = found
+        if remember is not None and plain and not stopping:
+            if remember[0] is self.wide or (found.__class__ is not tuple and found.depth > max([h.term.depth for h in held], default=-1)):
+                remember[0][remember[1]] = found
+            if self.by_aval and len(held) == 1:
+                self.learn(found, held[0].term)
         if found.__class__ is tuple:
             return tuple([self.handle(t, held, code, at) for t in found])
-        if remember is not None and plain and not stopping and found.depth > max([h.term.depth for h in held], default=-1):
-            remember[0][remember[1]] = found
         return self.handle(found, held, code, at)
 
     def quick(self, args: tuple, kwargs: dict, held: tuple, memo: dict, key: Any, frame: Any) -> Any:
@@ -211,6 +247,8 @@ class Lifted:
             except Exception as error:
                 _note(error, code, at)
                 raise
+            if self.by_aval:
+                self.learn(found, *args)
             if isinstance(found, Term):
                 for h in held:
                     if found.depth <= h.term.depth:
@@ -227,6 +265,23 @@ class Lifted:
             return tuple([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
 
+    def learn(self, found: Any, *args: Term) -> None:
+        """Keeps the Prim that the rule makes of operands like these, if it is one Prim of the operands as they are."""
+        av = args[0].aval
+        if found.__class__ is tuple or found.params or len(found.args) != len(self.parameters) or any([a.aval is not av for a in found.args]):
+            return
+        if all([a is b for a, b in zip(found.args, args, strict=False)]):
+            self.direct[av] = found.op, found.aval
+
+    def known(self, found: Any, operands: tuple, frame: Any) -> Any:
+        """The handles of a call that `wide` knows."""
+        code = frame.f_code
+        code, at = (code, frame.f_lasti) if code.co_filename in USERS else user_frame(frame)
+        held = [x for x in operands if isinstance(x, Tensor)]
+        if found.__class__ is tuple:
+            return tuple([self.handle(t, held, code, at) for t in found])
+        return self.handle(found, held, code, at)
+
     def changing(self, x: Tensor, y: int | float) -> Tensor | None:
         """A leaf for a number that keeps changing at this call, None for the first few numbers."""
         site = (self.name, x.term, y.__class__)
@@ -235,10 +290,15 @@ class Lifted:
 
     def handle(self, t: Term, held: Sequence[Tensor], code: Any, at: int) -> Tensor:
         # a result no deeper than its operands (x.reshape of its own shape) would let handles chain without a deep one
-        h = t.handle() if t.depth > max([k.term.depth for k in held], default=-1) else DeepTensor()
+        depth, make = t.depth, t.handle
+        for k in held:
+            if k.term.depth >= depth:
+                make = DeepTensor
+        h = make()
         h.term, h.code, h.lasti = t, code, at
-        h.a = held[0] if held else None
-        h.b = None if len(held) < 2 else held[1] if len(held) == 2 else tuple(held[1:])
+        n = len(held)
+        h.a = held[0] if n else None
+        h.b = None if n < 2 else held[1] if n == 2 else tuple(held[1:])
         return h
 
 
@@ -286,11 +346,17 @@ def _note(error: Exception, code: Any, at: int) -> None:
 
 # locals end in an underscore: parameters are named by the rules
 HANDLE = """
-    h_ = t_.handle(); h_.term = t_; h_.a = {a}; h_.b = {b}; f_ = frame(1); c_ = f_.f_code
-    if PACKAGE[c_.co_filename]: h_.code, h_.lasti = user_frame(f_)
-    else: h_.code = c_; h_.lasti = f_.f_lasti
+    h_ = t_.handle(); h_.term = t_; h_.a = {a}; h_.b = {b}; f_ = frame({level}); c_ = f_.f_code
+    if c_.co_filename in USERS: h_.code = c_; h_.lasti = f_.f_lasti
+    else: h_.code, h_.lasti = user_frame(f_)
     return h_
 """
+
+
+def _handle(a: str, b: str, level: int = 1, indent: int = 4) -> str:
+    """The text that makes the handle of `t_` on the operands `a` and `b`."""
+    return HANDLE.format(a=a, b=b, level=level).replace("\n    ", "\n" + " " * indent)
+
 
 UNARY = """
 def function{signature}:
@@ -299,16 +365,31 @@ def function{signature}:
     try:
         if {usual}: k_ = {x}.term; t_ = memo[k_]
         else: k_ = {key}; t_ = memo[k_]
-    except (KeyError, AttributeError, TypeError): return slow(({x}, {positional}), {{{keywords}}}, k_)
-""" + HANDLE.format(a="{x}", b="None") + """
+    except (KeyError, AttributeError, TypeError): pass
+    else:
+""" + _handle("{x}", "None", 1, 8) + """
+    return slow(({x}, {positional}), {{{keywords}}}, k_)
 def slow(args, kwargs, key):
     if key is not None:
         x = args[0]
+        d = direct.get(key.aval) if direct and x.__class__ in HANDLES and key is x.term else None
+        if d is not None:
+            t_ = memo[key] = term(d[0], (key,), (), d[1])
+""" + _handle("x", "None", 2, 12) + """
         return lifted.quick((x.term, *[v if v.__class__ in PLAIN else normal(v) for v in args[1:]]),
                             {{k: v if v.__class__ in PLAIN else normal(v) for k, v in kwargs.items()}}, (x,), memo, key, frame(2))
     code, at = user_frame(frame(2))
-    return lifted(args, kwargs, code, at, None if key is None else (memo, key))
+    return lifted(lifted.bound(args, kwargs), code, at)
 """
+
+TWO_TERMS = """
+    if y.__class__ in HANDLES and not BARRED{test}:
+        k = a, b = x.term, y.term
+        if a.graph == b.graph or a.graph is None or b.graph is None:
+            d = direct.get(a.aval) if a.aval is b.aval else None
+            if d is None: return lifted.quick(k, NOTHING, (x, y), memo, k, frame(2))
+            t_ = memo[k] = term(d[0], k, (), d[1])
+""" + _handle("x", "y", 2, 12)
 
 BINARY = """
 def function({x}, {y}{marker}):
@@ -316,61 +397,88 @@ def function({x}, {y}{marker}):
     try:
         if isinstance({y}, Tensor): t_ = memo[{x}.term, {y}.term]; k_ = {y}
         else: t_ = numbers[{x}.term, {y} or repr({y}), {y}.__class__]; k_ = None
-    except (KeyError, TypeError, ValueError, AttributeError): return slow({x}, {y})
-""" + HANDLE.format(a="{x}", b="k_") + """
+    except (KeyError, TypeError, ValueError, AttributeError): pass
+    else:
+""" + _handle("{x}", "k_", 1, 8) + """
+    return slow({x}, {y})
 def slow(x, y):
-    if x.__class__ in HANDLES and y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
-        return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
+""" + TWO_TERMS.format(test=" and x.__class__ in HANDLES") + """
     code, at = user_frame(frame(2))
     if x.__class__ not in HANDLES: remember = None
     elif y.__class__ in HANDLES: remember = memo, (x.term, y.term)
     elif y.__class__ in EXACT: remember = numbers, (x.term, y or repr(y), y.__class__)
     else: remember = None
-    return lifted((x, y), {{}}, code, at, remember)
+    return lifted({{first: x, second: y}}, code, at, remember)
 """
 
+# a number that is exact in every float dtype's range, beside a tensor of floats: the constant of the tensor's own aval
 OPERATOR = """
 def operator(x, y):
     if BARRED: return slow(x, y)
     try:
         if isinstance(y, Tensor): t_ = memo[x.term, y.term]; k_ = y
         else: t_ = numbers[x.term, y or repr(y), y.__class__]; k_ = None
-    except (KeyError, TypeError, ValueError): return slow(x, y)
-""" + HANDLE.format(a="x", b="k_") + """
+    except (KeyError, TypeError, ValueError): pass
+    else:
+""" + _handle("x", "k_", 1, 8) + """
+    return slow(x, y)
 def roperator(x, y):
     if BARRED: return reflected_slow(x, y)
     try: t_ = reflected[x.term, y or repr(y), y.__class__]
-    except (KeyError, TypeError, ValueError): return reflected_slow(x, y)
-""" + HANDLE.format(a="x", b="None") + """
+    except (KeyError, TypeError, ValueError): pass
+    else:
+""" + _handle("x", "None", 1, 8) + """
+    return reflected_slow(x, y)
 def slow(x, y):
-    if y.__class__ in HANDLES and not BARRED and x.term.graph == y.term.graph:
-        return lifted.quick((x.term, y.term), NOTHING, (x, y), memo, (x.term, y.term), frame(2))
-    if not BARRED and (y.__class__ is float or y.__class__ is int):
+""" + TWO_TERMS.format(test="") + """
+    kind = y.__class__
+    if not BARRED and (kind is float or kind is int):
         k = lifted.changing(x, y)
         if k is not None: return lifted.quick((x.term, k.term), NOTHING, (x, k), memo, (x.term, k.term), frame(2))
+        a = x.term; d = direct.get(a.aval)
+        if d is not None and a.aval.inexact and -9e15 < y < 9e15:
+            t_ = numbers[a, y or repr(y), kind] = term(d[0], (a, filled(a.aval, y)), (), d[1])
+""" + _handle("x", "None", 2, 12) + """
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
-    if y.__class__ in HANDLES: remember = memo, (x.term, y.term)
-    elif y.__class__ in EXACT: remember = numbers, (x.term, y or repr(y), y.__class__)
+    if kind in HANDLES: remember = memo, (x.term, y.term)
+    elif kind in EXACT: remember = numbers, (x.term, y or repr(y), kind)
     else: remember = None
-    return lifted((x, y), {}, code, at, remember)
+    return lifted({first: x, second: y}, code, at, remember)
 def reflected_slow(x, y):
-    if not BARRED and (y.__class__ is float or y.__class__ is int):
+    kind = y.__class__
+    if not BARRED and (kind is float or kind is int):
         k = lifted.changing(x, y)
         if k is not None: return lifted.quick((k.term, x.term), NOTHING, (k, x), memo, (k.term, x.term), frame(2))
+        a = x.term; d = direct.get(a.aval)
+        if d is not None and a.aval.inexact and -9e15 < y < 9e15:
+            t_ = reflected[a, y or repr(y), kind] = term(d[0], (filled(a.aval, y), a), (), d[1])
+""" + _handle("x", "None", 2, 12) + """
     if not acceptable(y): return NotImplemented
     code, at = user_frame(frame(2))
-    remember = (reflected, (x.term, y or repr(y), y.__class__)) if y.__class__ in EXACT else None
-    return lifted((y, x), {}, code, at, remember)
+    remember = (reflected, (x.term, y or repr(y), kind)) if kind in EXACT else None
+    return lifted({first: y, second: x}, code, at, remember)
+"""
+
+WIDE = """
+def function{signature}:
+    k_ = None
+    if not BARRED:
+        try: k_ = {key}; t_ = wide[k_]
+        except (KeyError, AttributeError, TypeError): pass
+        else: return lifted.known(t_, ({operands}), frame(1))
+    code_, at_ = user_frame(frame(1))
+    return lifted({{{given}}}, code_, at_, None if k_ is None else (wide, k_))
 """
 
 GENERAL = """
 def function(*args, **kwargs):
     code, at = user_frame(frame(1))
-    return lifted(args, kwargs, code, at)
+    return lifted(lifted.bound(args, kwargs), code, at)
 """
 
 HANDLES = frozenset((Tensor, DeepTensor))
+RESERVED = ("slow", "repr", "isinstance", "first", "second", "code_", "at_", "tuple")       # other names the fast way uses
 REFLECTED = frozenset(("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift", "divmod"))
 
 
@@ -398,20 +506,24 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         lifted = Lifted(rule, public)
         scope: dict[str, Any] = dict(
             lifted=lifted, memo=lifted.memo, numbers=lifted.memo_numbers, reflected=lifted.memo_reflected, PLAIN=PLAIN,
-            frame=sys._getframe, user_frame=user_frame, PACKAGE=PACKAGE, BARRED=BARRED, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS, EXACT=EXACT,
+            frame=sys._getframe, user_frame=user_frame, USERS=USERS, BARRED=BARRED, wide=lifted.wide, direct=lifted.direct, term=term, filled=filled,
+            number_key=number_key, terms_key=terms_key, Tensor=Tensor, HANDLES=HANDLES, NUMBERS=NUMBERS, EXACT=EXACT,
             frozen=frozen, normal=normal, acceptable=acceptable, NOTHING={})
         parameters = list(lifted.signature.parameters.values())
         operands = [p for p in parameters if lifted.kinds[p.name] in ("term", "operand")]
         positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in operands)
         varied = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) or "terms" in lifted.kinds.values()
-        varied = varied or any(p.name in scope or p.name in ("slow", "repr", "isinstance") for p in parameters)      # names the fast way uses
+        varied = varied or any(p.name in scope or p.name in RESERVED for p in parameters)
         if len(operands) == 2 == len(parameters) and positional and not varied:
             marker = ", /" if operands[1].kind is inspect.Parameter.POSITIONAL_ONLY else ""
+            scope.update(first=operands[0].name, second=operands[1].name)
             source = BINARY.format(x=operands[0].name, y=operands[1].name, marker=marker)
         elif len(operands) == 1 and parameters[0] is operands[0] and positional and not varied:
             source = UNARY.format(x=operands[0].name, **_texts(parameters, scope))
-        else:
+        elif any(p.kind is p.VAR_KEYWORD for p in parameters) or any(p.name in scope or p.name in RESERVED for p in parameters):
             source = GENERAL
+        else:
+            source = WIDE.format(**_wide_texts(parameters, lifted.kinds, scope))
         exec(_compiled(source), scope)
         function = functools.update_wrapper(scope["function"], rule)
         FUNCTIONS[public] = function
@@ -421,7 +533,7 @@ def operation(method: str | Iterable[str] = (), operator: str | None = None, nam
         if operator is not None and len(operands) == 1:
             setattr(Tensor, f"__{operator}__", function)
         elif operator is not None:
-            scope = dict(scope)
+            scope = {**scope, "first": operands[0].name, "second": operands[1].name}
             exec(_compiled(OPERATOR), scope)
             for prefix in ("", "r") if operator in REFLECTED else ("",):
                 attached = scope[f"{prefix}operator"]
@@ -459,3 +571,38 @@ def _texts(parameters: list[inspect.Parameter], scope: dict[str, Any]) -> dict[s
             words.append("/")
     return {"signature": f"({', '.join(words)})", "usual": " and ".join(usual) or "True", "key": f"({', '.join(key)},)",
             "positional": "".join(positional), "keywords": ", ".join(keywords)}
+
+
+def _wide_texts(parameters: list[inspect.Parameter], kinds: dict[str, str], scope: dict[str, Any]) -> dict[str, str]:
+    """The parts of WIDE: its signature, the key of a call, the operands, all arguments by name."""
+    words, key, operands = [], [], []
+    named = False
+    for i, p in enumerate(parameters):
+        n, kind = p.name, kinds[p.name]
+        if p.kind is p.KEYWORD_ONLY and not named:
+            named = True
+            words.append("*")
+        if p.kind is p.VAR_POSITIONAL:
+            named = True
+            words.append(f"*{n}")
+            key.append(f"tuple([x_.term for x_ in {n}])" if kind == "term" else f"terms_key({n})")
+            operands.append(f"*{n}, ")
+            continue
+        if p.default is not p.empty:
+            scope[f"default_{n}"] = p.default
+        words.append(n if p.default is p.empty else f"{n}=default_{n}")
+        following = parameters[i + 1].kind if i + 1 < len(parameters) else None
+        if p.kind is p.POSITIONAL_ONLY and following is not p.kind:
+            words.append("/")
+        if kind == "static":
+            key.append(f"{n} if {n}.__class__ in PLAIN else frozen({n})")
+        elif kind == "terms":
+            key.append(f"terms_key({n})")
+            operands.append(f"*{n}, ")
+        else:
+            # where a Term is expected a number is data: a leaf of its own at every call, never part of a key
+            other = f"number_key({n})" if kind == "operand" else f"None if {n} is None else {n}.term"
+            key.append(f"{n}.term if isinstance({n}, Tensor) else {other}")
+            operands.append(f"{n}, ")
+    return {"signature": f"({', '.join(words)})", "key": f"({', '.join(key)},)" if key else "()", "operands": "".join(operands),
+            "given": ", ".join([f"'{p.name}': {p.name}" for p in parameters])}

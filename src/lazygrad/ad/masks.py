@@ -132,7 +132,7 @@ MOVES: dict[object, Callable[[Term, Term], Term]] = {
 MULTIPLIES = frozenset({R.prod, R.cumprod})        # 0 times an infinity is possible: select again
 
 
-def pulled(parts: list[tuple[int, Term | None]], total: Cotangent, t: Term) -> list[tuple[int, Cotangent]]:
+def pulled(parts: list[tuple[int, Term | None]], total: tuple[Term, Term | None], t: Term) -> list[tuple[int, Cotangent]]:
     """The cotangents of t's arguments with their masks, from those that t's rule made of `total`."""
     ct, mask = total
     made = [(i, c) for i, c in parts if c is not None]

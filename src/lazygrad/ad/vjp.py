@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..dtypes import is_inexact
 from ..errors import GradientError
 from ..ir.term import Term
 from ..prims import elementwise as E
@@ -33,25 +32,29 @@ def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term]) 
     wanted = set(wrt)
     order = between(roots, wanted)
     active = set(order)
-    pending: dict[Term, list[Cotangent]] = {}
+    pending: dict[Term, list[tuple[Term, Term | None]]] = {}
     for root, ct in zip(roots, cts, strict=True):
         if ct is not None and ct.aval is not root.aval:
             raise GradientError("vjp", f"cotangent {ct.aval} of a value {root.aval}", "they must be alike", "reshape or cast it")
         if ct is not None and root in active:
             ct = _conjugate(ct)
-            pending.setdefault(root, []).append(Cotangent(ct, shown(ct)))
+            pending.setdefault(root, []).append((ct, shown(ct)))
     found: dict[Term, Term] = {}
     for t in reversed(order):
         parts = pending.pop(t, None)
         if parts is None:
             continue
-        total = _total(parts)
+        total = parts[0] if len(parts) == 1 else _total(parts)
         if t in wanted:
-            found[t] = _conjugate(total.ct)
+            found[t] = _conjugate(total[0])
         if active.isdisjoint(t.args):
             continue
         for arg, part in _pull(t, total, active):
-            pending.setdefault(arg, []).append(part)
+            known = pending.get(arg)
+            if known is None:
+                pending[arg] = [part]
+            else:
+                known.append(part)
     return [found.get(t) for t in wrt]
 
 
@@ -69,13 +72,15 @@ def between(roots: Sequence[Term], wrt: Collection[Term]) -> list[Term]:
         if t in seen:
             stack.pop()
             continue
-        inexact = is_inexact(t.aval.dtype)
+        args, inexact = t.args, t.aval.inexact
         if inexact and t.depth > floor and t.op.differentiable:
-            todo = [a for a in t.args if a not in seen]
-            if todo:
-                stack.extend(reversed(todo))
+            height = len(stack)
+            for a in args[::-1]:
+                if a not in seen:
+                    stack.append(a)
+            if len(stack) > height:
                 continue
-            reaches = t in wrt or not active.isdisjoint(t.args)
+            reaches = t in wrt or not active.isdisjoint(args)
         else:
             reaches = inexact and t in wrt
         seen.add(t)
@@ -88,9 +93,19 @@ def between(roots: Sequence[Term], wrt: Collection[Term]) -> list[Term]:
 
 # ---- one step -------------------------------------------------------------------------------------------------------
 
-def _pull(t: Term, total: Cotangent, active: set[Term]) -> list[tuple[Term, Cotangent]]:
+def _pull(t: Term, total: tuple[Term, Term | None], active: set[Term]) -> list[tuple[Term, tuple[Term, Term | None]]]:
     """The cotangents of t's arguments that are active."""
-    op, args, form, ct = t.op, t.args, t.op.derivative, total.ct
+    op, args, (ct, mask) = t.op, t.args, total
+    form = op.derivative
+    if mask is None and form.__class__ is Partials and form.each:                # nearly all
+        out = []
+        for a, d in zip(args, form.each, strict=True):
+            if d is not None and a in active:
+                c = d(ct, t, *args)
+                if c.aval is not a.aval:
+                    c = _fit(c, a, t)
+                out.append((a, (c, shown(c) if c.op is E.where else None)))
+        return out
     if op is E.where:
         return _pull_where(args, total, active)
     static = t.keywords if t.params else {}
@@ -106,7 +121,7 @@ def _pull(t: Term, total: Cotangent, active: set[Term]) -> list[tuple[Term, Cota
     return [(args[i], part) for i, part in pulled(parts, total, t)]
 
 
-def _pull_where(args: tuple[Term, ...], total: Cotangent, active: set[Term]) -> list[tuple[Term, Cotangent]]:
+def _pull_where(args: tuple[Term, ...], total: tuple[Term, Term | None], active: set[Term]) -> list[tuple[Term, Cotangent]]:
     """select(c, ct, 0) to each branch, and the mask with it."""
     condition, x, y = args
     ct, mask = total
@@ -127,10 +142,11 @@ def _fit(c: Term, arg: Term, t: Term) -> Term:
     return E.cast(c, dtype=arg.aval.dtype)
 
 
-def _total(parts: list[Cotangent]) -> Cotangent:
+def _total(parts: list[tuple[Term, Term | None]]) -> tuple[Term, Term | None]:
     """The sum, as a balanced tree: a value used n times gives a chain of log2(n) additions."""
     while len(parts) > 1:
-        pairs = [Cotangent(E.plus(p.ct, q.ct), either(p.mask, q.mask)) for p, q in zip(parts[::2], parts[1::2], strict=False)]
+        pairs = [(E.plus(c, d), None if m is None or n is None else either(m, n))
+                 for (c, m), (d, n) in zip(parts[::2], parts[1::2], strict=False)]
         parts = pairs + parts[len(pairs) * 2:]
     return parts[0]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..ir import scalar as S
 from ..ir.program import Caps
+from ..ir.record import record
 from ..ir.term import Term
 from ..prims import base as B
 
@@ -33,7 +33,7 @@ LEAF, INLINE, REDUCE, GEMM, SCAN, SCATTER, HOST = "leaf", "inline", "reduce", "g
 MANY, INDEX = ("many",), ("index",)         # used by several kernels; used as an index into an array
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Profile:
     """Of an elementwise op on given dtypes: whether the backend can emit it, its number of operations and its cost."""
 
@@ -42,7 +42,7 @@ class Profile:
     cost: int
 
 
-@dataclass(slots=True)
+@record
 class Group:
     """Values computed by one step: `kind` says how; `space` is the index space of an INLINE group's loops."""
 
@@ -52,7 +52,7 @@ class Group:
     members: list[Term]
 
 
-@dataclass(slots=True)
+@record
 class Cut:
     """`stored[t]`: the stage at which t's buffer is written. `kinds[t]`: how t is computed. `results[j]`: whose buffer is root j."""
 
@@ -62,7 +62,7 @@ class Cut:
     groups: list[Group]
     profiles: Profiles
     results: list[Term]
-    accumulating: dict[Term, tuple[Term, Term]] = field(default_factory=dict)
+    accumulating: dict[Term, tuple[Term, Term]]
 
 
 MOVE = Profile(True, 1, 1)       # moving an element: nearly free, but reading it at many places adds up

@@ -7,11 +7,11 @@ before, or is written by the earlier one in the same row. (softmax, layernorm, c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from ..ir import scalar as S
 from ..ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
 from ..ir.program import Buffer
+from ..ir.record import changed, record
 from .facts import Facts
 from .loops import parts, rewrite, walk
 
@@ -19,7 +19,7 @@ MOST = 12            # kernels that become one at most
 WINDOW = 4           # earlier kernels over equally many rows that a kernel may join
 
 
-@dataclass(slots=True)
+@record
 class Piece:
     """A kernel call in the making; `joined` counts the kernels it is made of."""
 
@@ -28,7 +28,7 @@ class Piece:
     joined: int = 1
 
 
-@dataclass(slots=True)
+@record
 class Rows:
     """A kernel seen as statements before, a loop over rows, and statements after."""
 
@@ -161,7 +161,7 @@ def _mapped(s: Stmt, done: dict[S.Scalar, S.Scalar]) -> Stmt:
         return Check(done[s.ok], s.code)
     if isinstance(s, Accumulate):
         return Accumulate(s.carry, done[s.value])
-    return replace(s, index=done[s.index], value=done[s.value])
+    return changed(s, index=done[s.index], value=done[s.value])
 
 
 def _carry_names(body: tuple[Stmt, ...]) -> list[str]:
@@ -192,13 +192,13 @@ def _renamed(body: tuple[Stmt, ...], numbers: list[int], names: dict[str, str]) 
         for s in body:
             if isinstance(s, Loop):
                 carries = tuple([Carry(names[c.name], c.monoid, c.dtype) for c in s.carries])
-                out.append(replace(s, body=copy(s.body), carries=carries))
+                out.append(changed(s, body=copy(s.body), carries=carries))
             elif isinstance(s, Accumulate):
                 out.append(Accumulate(names[s.carry], done[s.value]))
             elif isinstance(s, Check):
                 out.append(_mapped(s, done))
             else:
-                out.append(replace(_mapped(s, done), buffer=numbers[s.buffer]))
+                out.append(changed(_mapped(s, done), buffer=numbers[s.buffer]))
         return tuple(out)
     return copy(body)
 
@@ -278,7 +278,7 @@ def reuse(piece: Piece, buffers: list[Buffer], private: set[int]) -> Piece:
     return Piece(piece.kernel, tuple(new), piece.joined)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Use:
     """A buffer's element touched in statement `at` of a row; `stores`: by a store in an innermost loop there."""
 

@@ -6,7 +6,6 @@ In: what every element stores or contributes, as Scalars over one variable per a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,12 +13,13 @@ import numpy as np
 from ..ir import scalar as S
 from ..ir.kernel import Accumulate, Carry, Check, Combine, Loop, Stmt, Store
 from ..ir.program import Caps
+from ..ir.record import record
 
 BLOCK = 4096         # float32 values added in float32 before the sum goes on in float64
 SHORT = 4            # loops below this are not worth a vector
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Out:
     """A store of `value` at `index`, or (with `monoid`) its reduction over `axes` into `size` elements."""
 
@@ -31,7 +31,7 @@ class Out:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Axis:
     """A loop: its variable, extent, and the outs it reduces (by position)."""
 

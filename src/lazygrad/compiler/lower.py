@@ -5,13 +5,12 @@ In: a Cut and one of its groups. Out: a Kernel and the Terms whose buffers are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 import numpy as np
 
 from ..ir import scalar as S
 from ..ir.kernel import Check, Combine, Kernel, Loop, Param, Stmt, Store
 from ..ir.program import Caps
+from ..ir.record import changed
 from ..ir.term import Term
 from ..prims import base as B
 from . import loops
@@ -20,11 +19,13 @@ from .facts import Facts, holds
 from .loops import Out
 
 
-@dataclass(slots=True)
 class Faults:
     """The faults that kernels may report, numbered by first use."""
 
-    codes: dict[tuple[str, str], int] = field(default_factory=dict)
+    __slots__ = ("codes",)
+
+    def __init__(self) -> None:
+        self.codes: dict[tuple[str, str], int] = {}
 
     def code(self, fault: tuple[str, str] | str, op: str) -> int:
         key = (op, fault) if isinstance(fault, str) else tuple(fault)
@@ -123,7 +124,7 @@ class Lowering:
         facts = Facts()
         done = facts.simpler(loops.walk([x for o in outs for x in (o.index, o.value)] + [c.ok for c in self.checks]))
         self.checks = [Check(done[c.ok], c.code) for c in self.checks if not holds(done[c.ok])]
-        return [replace(o, index=done[o.index], value=done[o.value]) for o in outs]
+        return [changed(o, index=done[o.index], value=done[o.value]) for o in outs]
 
     def finish(self, body: tuple[Stmt, ...], size: int) -> tuple[Kernel, list[Term]]:
         params = tuple([Param(t.aval.dtype, t in self.written) for t in self.numbers])

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..ir import scalar as S
 from ..ir.kernel import Kernel, Loop, Stmt, Store
 from ..ir.program import ALIGN, PAD, Call, Gemm, Step
+from ..ir.record import changed
 from .loops import walk
 
 SMALL = 16           # bytes of a slot for one number: never part of a vector loop, so it needs no padding
@@ -38,8 +38,8 @@ def renamed(step: Step, name: dict[int, int]) -> Step:
     if isinstance(step, Call):
         return Call(step.kernel, tuple([name.get(b, b) for b in step.buffers]))
     if isinstance(step, Gemm):
-        return replace(step, **{k: name.get(getattr(step, k), getattr(step, k)) for k in "abc"})
-    return replace(step, inputs=tuple([name.get(b, b) for b in step.inputs]), out=name.get(step.out, step.out))
+        return changed(step, **{k: name.get(getattr(step, k), getattr(step, k)) for k in "abc"})
+    return changed(step, inputs=tuple([name.get(b, b) for b in step.inputs]), out=name.get(step.out, step.out))
 
 
 def in_place(steps: list[Step], kernels: Sequence[Kernel], wanted: dict[int, int]) -> dict[int, int]:

@@ -7,11 +7,11 @@ A rule states the dtype kinds it holds for and what it may change: nothing, the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..ir.record import record
 from ..ir.term import Term
 from ..prims import base as B
 from ..prims import elementwise  # noqa: F401  (fills the registry that patterns name)
@@ -20,7 +20,7 @@ from ..prims.leaf import full, like
 NOTHING, LAST_BIT, FAST = "nothing", "last bit", "fast"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pattern:
     """`op` of `args`; a hole (op "?") named `name`; or a constant (op "#") whose number prints as `name`."""
 
@@ -69,7 +69,7 @@ def fn(name: str):
     return lambda *args: Pattern(name, tuple([lift(a) for a in args]))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     left: Pattern
     right: Pattern

@@ -139,6 +139,9 @@ def rad2deg(x: Term) -> Term:
     return scale(inexact(x), 180 / math.pi)
 
 
+SINC = tuple([(-1) ** k / math.factorial(2 * k + 1) for k in range(8)])          # sin(y) / y in powers of y * y
+
+
 @public(method=True)
 def sinc(x: Term) -> Term:
     """sin(pi x) / (pi x), 1 at 0.
@@ -149,7 +152,12 @@ def sinc(x: Term) -> Term:
     """
     x = inexact(x)
     y = scale(x, math.pi)
-    return P.where(P.eq(x, fill(x, 0)), fill(x, 1), P.div(P.sin(y), y))
+    square = P.mul(y, y)
+    series = fill(x, SINC[-1])                     # near 0: the quotient's derivatives lose all digits, and are NaN at 0
+    for k in SINC[-2::-1]:
+        series = P.add(P.mul(series, square), fill(x, k))
+    size = P.abs(x)
+    return P.where(P.lt(size, fill(size, 0.1)), series, P.div(P.sin(y), y))
 
 
 @public(method=True)

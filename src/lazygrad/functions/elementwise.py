@@ -224,7 +224,7 @@ def unary(row: Row) -> Callable[[Term], Term]:
         xs = convert(name, (x,))
         return prim(*xs) if type(xs) is tuple else xs
 
-    rule.__name__ = name
+    rule.__name__, rule.by_aval = name, True
     document(rule, row, names, "Shape and dtype of x, but where noted.")
     methods = (*names, f"__{row.operator}__") if row.operator else tuple(names)
     return public(*names[1:], method=methods)(rule)
@@ -238,7 +238,7 @@ def binary(row: Row) -> Callable[[Operand, Operand], Term]:
         xs = convert(name, pair(name, x, y))
         return prim(*xs) if type(xs) is tuple else xs
 
-    rule.__name__ = name
+    rule.__name__, rule.by_aval = name, True
     document(rule, row, names, "Shapes broadcast, dtypes promote; ShapeError where they do not.")
     return public(*names[1:], method=True, operator=row.operator)(rule)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
 
 import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError, IndexingError, ShapeError
+from ..ir.record import record
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from ..tensor import Tensor
@@ -23,7 +23,7 @@ from .table import FUNCTIONS, plain, public
 
 # ---- keys -------------------------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """A key in normal form, for an array whose axes are `shape` (with an axis of size 1 for every None in the key).
 

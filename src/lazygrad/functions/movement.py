@@ -6,6 +6,7 @@ In: tensors and static shapes, axes, counts. Out: the same elements elsewhere; n
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..errors import AxisError, ShapeError
 from ..ir.term import Term
@@ -35,14 +36,17 @@ def new_axis(x: Term, k: int) -> Term:
 
 # ---- shapes -------------------------------------------------------------------------------------------------------------
 
-def variadic(name: str, *methods: str) -> None:
-    """Methods of a function whose sizes may come one by one: x.reshape(2, 3) as x.reshape((2, 3))."""
-    function = FUNCTIONS[name]
+def variadic(rule: Callable, *methods: str) -> None:
+    """Methods of a rule's function whose sizes may come one by one: x.reshape(2, 3) as x.reshape((2, 3))."""
+    function = None
 
     def method(x, *sizes, **named):
+        nonlocal function
+        if function is None:                       # lifted when first called
+            function = FUNCTIONS[rule.__name__]
         return function(x, *sizes, **named) if len(sizes) < 2 else function(x, sizes, **named)
 
-    method.__name__, method.__doc__ = methods[0], function.__doc__
+    method.__name__, method.__doc__ = methods[0], rule.__doc__
     for m in methods:
         setattr(Tensor, m, method)
 
@@ -67,7 +71,7 @@ def reshape(x: Term, shape: object, copy: bool | None = None) -> Term:
     return reshaped(x, target)
 
 
-variadic("reshape", "reshape", "view")
+variadic(reshape, "reshape", "view")
 
 
 @public(method=True)
@@ -157,7 +161,7 @@ def expand(x: Term, shape: object) -> Term:
     return broadcast_to(x, tuple([x.aval.shape[k - lead] if n == -1 and k >= lead else n for k, n in enumerate(asked)]))
 
 
-variadic("expand", "expand")
+variadic(expand, "expand")
 
 
 @public()
@@ -226,8 +230,8 @@ def transpose(x: Term, axes: object = None) -> Term:
     return permutation("transpose", x, axes)
 
 
-variadic("permute_dims", "permute_dims", "permute")
-variadic("transpose", "transpose")
+variadic(permute_dims, "permute_dims", "permute")
+variadic(transpose, "transpose")
 
 
 @public(method=True)

@@ -1,17 +1,77 @@
 """The table of public functions, and `public`, which puts a rule into it.
 
 A rule (Terms -> Term) stays what its module's name is bound to, so rules call rules; the table holds its lifted form,
-which takes and returns tensors.
+which takes and returns tensors. Rules are lifted when first asked for: a program uses ten functions of two hundred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
-from ..lift import operation
+from ..lift import REFLECTED, operation
+from ..tensor import Tensor
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+class Pending:
+    """A rule still to be lifted."""
+
+    __slots__ = ("made", "make")
+
+    def __init__(self, make: Callable[[], Callable]) -> None:
+        self.make, self.made = make, None
+
+    def function(self) -> Callable:
+        """The function, made once (two threads may both make it: either is good)."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made
+
+
+class Method:
+    """A method or operator of Tensor whose function is not made yet: asked for, it puts the real one in its place."""
+
+    __slots__ = ("name", "pending")
+
+    def __init__(self, pending: Pending, name: str) -> None:
+        self.pending, self.name = pending, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        function = self.pending.function()             # puts the operators in place itself
+        if vars(Tensor)[self.name] is self:
+            setattr(Tensor, self.name, function)
+        return getattr(owner if instance is None else instance, self.name)
+
+
+class Table(MutableMapping):
+    """Functions by name; one that is pending is made when it is read."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        found = self.rows[name]
+        if found.__class__ is Pending:
+            found = self.rows[name] = found.function()
+        return found
+
+    def __setitem__(self, name: str, function: Callable[..., Any] | Pending) -> None:
+        self.rows[name] = function
+
+    def __delitem__(self, name: str) -> None:
+        del self.rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rows
+
+
+FUNCTIONS = Table()
 
 
 def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator: str | None = None,
@@ -25,13 +85,26 @@ def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator
         names = (name or rule.__name__.rstrip("_"), *aliases)
         methods = names if method is True else (method,) if isinstance(method, str) else method or ()
         rule.__name__ = rule.__qualname__ = names[0]
-        lifted = operation(method=methods, operator=operator)(rule)
+        pending = deferred(rule, methods, operator)
         for n in names:
             if n in FUNCTIONS:
                 raise ValueError(f"two functions are named {n!r}")
-            FUNCTIONS[n] = lifted
+            FUNCTIONS[n] = pending
         return rule
     return wrap
+
+
+def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None = None) -> Pending:
+    """A rule that is lifted when its function, one of its methods or its operator is first asked for."""
+    pending = Pending(lambda: operation(operator=operator)(rule))
+    places = list(methods)
+    if operator is not None:
+        places.append(f"__{operator}__")
+        if operator in REFLECTED and rule.__code__.co_argcount == 2:
+            places.append(f"__r{operator}__")
+    for place in places:
+        setattr(Tensor, place, Method(pending, place))
+    return pending
 
 
 def plain(*aliases: str) -> Callable[[Callable], Callable]:

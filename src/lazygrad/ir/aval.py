@@ -10,12 +10,13 @@ import numpy as np
 class Aval:
     """Shape and dtype of an array; made by `aval()` only."""
 
-    __slots__ = ("dtype", "nbytes", "ndim", "shape", "size")
+    __slots__ = ("dtype", "inexact", "nbytes", "ndim", "shape", "size")
     shape: tuple[int, ...]
     dtype: np.dtype
     ndim: int
     size: int
     nbytes: int
+    inexact: bool                      # floating or complex: its values have derivatives
 
     def __repr__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
@@ -37,4 +38,5 @@ def aval(shape: tuple[int, ...], dtype: np.dtype) -> Aval:
     made.shape, made.dtype, made.ndim = tuple(map(int, shape)), np.dtype(dtype), len(shape)
     made.size = math.prod(made.shape)
     made.nbytes = made.size * made.dtype.itemsize
+    made.inexact = made.dtype.kind in "fc"
     return _table.setdefault((made.shape, made.dtype), made)

@@ -14,16 +14,15 @@ backend's own (fixed) choice. Buffers of one kernel never overlap, unless two pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from .record import record
 from .scalar import CARRY, CONST, LINEAR, LOAD, VAR, Scalar
 
 MONOIDS = ("add", "mul", "maximum", "minimum", "and", "or")     # scalar ops that combine; NaN wins in max and min
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Carry:
     """An accumulator of a loop. `dtype` may be wider than what is accumulated (float64 over float32 blocks)."""
 
@@ -32,14 +31,14 @@ class Carry:
     dtype: np.dtype
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Store:
     buffer: int
     index: Scalar
     value: Scalar
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Combine:
     buffer: int
     index: Scalar
@@ -47,19 +46,19 @@ class Combine:
     value: Scalar
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accumulate:
     carry: str
     value: Scalar
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     ok: Scalar
     code: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loop:
     """`mode`: "serial", or "vector" (innermost only, at most one per nest).
 
@@ -79,7 +78,7 @@ type_names = (Loop, Store, Combine, Accumulate, Check)
 Stmt = Loop | Store | Combine | Accumulate | Check
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Param:
     """A buffer parameter: element type and whether the kernel writes it."""
 
@@ -87,7 +86,7 @@ class Param:
     writes: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kernel:
     """`params` are the buffers by number. `work`: estimated scalar operations (for scheduling and explain)."""
 

@@ -6,17 +6,17 @@ those a Host step names for printing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from .aval import Aval
 from .kernel import Kernel
+from .record import record
 
 PAD = 256          # bytes behind every buffer that a vector loop may overrun
 ALIGN = 64         # bytes: the alignment of every buffer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Buffer:
     """`kind`: "input" (number: position among the inputs), "output" (position among the outputs) or "temp".
 
@@ -30,7 +30,7 @@ class Buffer:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """Run `kernels[kernel]` with these buffers as its parameters."""
 
@@ -38,7 +38,7 @@ class Call:
     buffers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gemm:
     """C[batch] = A[batch] @ B[batch] (+ C where `accumulate`), float32 or float64, row-major.
 
@@ -68,7 +68,7 @@ class Gemm:
     c_offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """Run `prim.numpy(*inputs, **params)` on NumPy views of whole buffers and copy the result into `out`."""
 
@@ -81,7 +81,7 @@ class Host:
 Step = Call | Gemm | Host
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """A plan: `inputs` and `outputs` are buffer numbers in the caller's order.
 
@@ -100,7 +100,7 @@ class Program:
     work: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Caps:
     """What a backend can do; the compiler asks this and never the backend's name."""
 

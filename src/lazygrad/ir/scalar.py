@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
+
+from .record import record
 
 BOOL, I64 = np.dtype("bool"), np.dtype("int64")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScalarOp:
     """One row of the table: `out` is the result dtype ("same" as the last argument, or "bool")."""
 

@@ -54,24 +54,25 @@ class Term:
         return f"{self.op}({', '.join([repr(a.op) for a in self.args] + static)}): {self.aval}"
 
 
-_queue: list = []
-_draining = threading.local()
+_own = threading.local()   # `queue`: what this thread is releasing
 
 
 def release(self) -> None:
-    """`__del__` of deep objects: drops `self.links` through a queue, so C recursion is bounded by BREAK."""
-    if _queue is None:     # interpreter shutdown
+    """`__del__` of deep objects: drops `self.links` through the thread's queue, so C recursion is bounded by BREAK."""
+    if _own is None:       # interpreter shutdown
         return
+    outer = getattr(_own, "queue", None)
+    queue = [] if outer is None else outer
     for field in self.links:
-        _queue.append(getattr(self, field, None))
+        queue.append(getattr(self, field, None))
         setattr(self, field, None)
-    if not getattr(_draining, "now", False):
-        _draining.now = True
+    if outer is None:
+        _own.queue = queue
         try:
-            while _queue:
-                _queue.pop()
+            while queue:
+                queue.pop()
         finally:
-            _draining.now = False
+            _own.queue = None
 
 
 class DeepTerm(Term):
@@ -81,12 +82,14 @@ class DeepTerm(Term):
     __del__ = release
 
 
-_handles: list[Any] = [None, None]
+_shallow: Any = None
+_deep: Any = None
 
 
 def register_handles(shallow: type, deep: type) -> None:
     """Tell the classes that `Term.handle` names (the tensor layer calls this once)."""
-    _handles[:] = shallow, deep
+    global _shallow, _deep
+    _shallow, _deep = shallow, deep
 
 
 def term(op: Any, args: tuple[Term, ...], params: tuple, aval: Aval, graph: int | None = None) -> Term:
@@ -103,12 +106,17 @@ def term(op: Any, args: tuple[Term, ...], params: tuple, aval: Aval, graph: int 
             depth = a.depth
         if graph is None:
             graph = a.graph
-        needs_grad = needs_grad or a.needs_grad
+        if a.needs_grad:
+            needs_grad = True
     depth += 1
-    made = Term() if depth % BREAK else DeepTerm()
-    made.handle = _handles[0] if depth % BREAK else _handles[1]
+    if depth % BREAK:
+        made = Term()
+        made.handle = _shallow
+    else:
+        made = DeepTerm()
+        made.handle = _deep
     made.op, made.args, made.params, made.aval, made.graph, made.depth = op, args, params, aval, graph, depth
-    made.needs_grad = op.wants_grad(params) if not args else needs_grad and op.differentiable and aval.dtype.kind in "fc"
+    made.needs_grad = needs_grad and op.differentiable and aval.inexact if args else op.wants_grad(params)
     made.forward = made.backward = None
     return TERMS.setdefault(key, made)
 

@@ -7,7 +7,7 @@ functions above insert). Derivative rules build Terms, so every derivative is di
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.aval import Aval
@@ -102,6 +102,7 @@ class Partials:
     """
 
     rule: Callable[..., tuple[Callable[[Term], Term] | None, ...]]
+    each: tuple[Callable[..., Term] | None, ...] = ()      # the same as d(c, out, *args) by argument, where a row has it: no closures
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +152,15 @@ class Prim:
     lowering: Lowering
     derivative: Derivative | None = None
     names: tuple[str, ...] = ()
+    differentiable: bool = field(init=False)
+    types: tuple[dict[Aval, Aval], dict[Aval, Aval]] = field(init=False)       # of one operand, of two alike: what `infer` said
 
     def __post_init__(self) -> None:
         if self.name in REGISTRY:
             raise ValueError(f"two primitives are named {self.name!r}")
         REGISTRY[self.name] = self
-
-    @property
-    def differentiable(self) -> bool:
-        return self.derivative is not None
+        object.__setattr__(self, "differentiable", self.derivative is not None)
+        object.__setattr__(self, "types", ({}, {}))
 
     def wants_grad(self, params: tuple) -> bool:
         """Whether a Term of this op without arguments is a leaf that wants a gradient."""
@@ -168,6 +169,14 @@ class Prim:
     def __call__(self, *args: Term, **params: Any) -> Term:
         """The Term of this op; types are inferred and checked."""
         if not params:
+            n = len(args)
+            if n == 2 or n == 1:
+                av = args[0].aval
+                if args[-1].aval is av:
+                    out = self.types[n - 1].get(av)
+                    if out is None:
+                        out = self.types[n - 1][av] = self.infer(*[av] * n)
+                    return term(self, args, (), out)
             return term(self, args, (), self.infer(*[a.aval for a in args]))
         return term(self, args, tuple([params[n] for n in self.names]), self.infer(*[a.aval for a in args], **params))
 

@@ -19,7 +19,7 @@ from ..ir.scalar import OPS, Scalar, apply, const
 from ..ir.scalar import cast as scalar_cast
 from ..ir.term import Term
 from .base import Custom, Derivative, Elementwise, Host, Linear, Lowering, Partials, Prim
-from .leaf import constant, is_constant, like
+from .leaf import constant, full, is_constant, like
 
 # Derivatives where there is a choice: |x| at 0 has slope 0; max and min of equal numbers give half to each; x**0 and 0**y are
 # constant; hypot and atan2 at the origin have slope 0; sqrt at 0 has slope inf; floor, sign and comparisons have none (an
@@ -72,7 +72,7 @@ def _lowering(name: str, lower: str | Build | Lowering | None) -> Lowering:
 def unary(name: str, numpy: Callable, kinds: str, d: Rule | None = None,
           lower: str | Build | Lowering | None = None, out: np.dtype | None = None) -> Prim:
     """A row f(x) with derivative d(c, o, x) = c * f'(x), None where f is locally constant."""
-    form = d and Partials(lambda o, x: (lambda c: d(c, o, x),))
+    form = d and Partials(lambda o, x: (lambda c: d(c, o, x),), (d,))
     return Prim(name, numpy, same(name, kinds, out), _lowering(name, lower), form)
 
 
@@ -81,7 +81,7 @@ def binary(name: str, numpy: Callable, kinds: str, dx: Rule | None = None, dy: R
     """A row f(x, y) with derivatives dx(c, o, x, y) and dy(c, o, x, y)."""
     form: Derivative | None = None
     if dx or dy:
-        form = Partials(lambda o, x, y: (dx and (lambda c: dx(c, o, x, y)), dy and (lambda c: dy(c, o, x, y))))
+        form = Partials(lambda o, x, y: (dx and (lambda c: dx(c, o, x, y)), dy and (lambda c: dy(c, o, x, y))), (dx, dy))
     return Prim(name, numpy, same(name, kinds, out), _lowering(name, lower), form)
 
 
@@ -110,23 +110,25 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def times(x: Term, y: Term) -> Term:
     """x * y, without the multiplication where one of them is the constant 1."""
-    if is_constant(y, 1):
-        return x
-    if is_constant(x, 1):
-        return y
-    if is_constant(x) and is_constant(y):
-        return fold(np.multiply, x, y)
+    if x.op is full or y.op is full:
+        if is_constant(y, 1):
+            return x
+        if is_constant(x, 1):
+            return y
+        if x.op is y.op:
+            return fold(np.multiply, x, y)
     return mul(x, y)
 
 
 def plus(x: Term, y: Term) -> Term:
     """x + y, without the addition where one of them is the constant 0."""
-    if is_constant(y, 0):
-        return x
-    if is_constant(x, 0):
-        return y
-    if is_constant(x) and is_constant(y):
-        return fold(np.add, x, y)
+    if x.op is full or y.op is full:
+        if is_constant(y, 0):
+            return x
+        if is_constant(x, 0):
+            return y
+        if x.op is y.op:
+            return fold(np.add, x, y)
     return add(x, y)
 
 

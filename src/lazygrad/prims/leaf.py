@@ -52,9 +52,25 @@ _constants: dict[tuple, Term] = {}
 MEMOS.append(_constants)
 
 
+def filled(av: Aval, value: bool | int | float | complex) -> Term:
+    """A constant of the type `av`."""
+    kind = value.__class__
+    key = (repr(value) if kind is complex or not value else value, kind, av)
+    found = _filled.get(key)
+    if found is None:
+        found = constant(value, av.shape, av.dtype)
+        if value == value:
+            _filled[key] = found
+    return found
+
+
+_filled: dict[tuple, Term] = {}
+MEMOS.append(_filled)
+
+
 def like(t: Term, value: float) -> Term:
     """A constant of t's shape and dtype."""
-    return constant(value, t.aval.shape, t.aval.dtype)
+    return filled(t.aval, value)
 
 
 def is_constant(t: Term, value: float | None = None) -> bool:

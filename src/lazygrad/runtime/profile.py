@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..ir.program import Call, Gemm, Program, Step
+from ..ir.record import changed, record
 from ..ir.term import Term
 from . import tiers
 from .memory import Region, address, allocate
 from .slots import BUFFERS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """One step: seconds of its fastest run (about a microsecond of that is the call), bytes of the buffers it touches."""
 
@@ -43,7 +43,7 @@ def profile(roots: Sequence[Term], sources: Sequence[Term], rounds: int = 10) ->
     made = [allocate(r.aval) for r in roots]
     arena, cell = Region(max(program.arena, 1)), np.zeros(1, np.int64)
     args = np.array([address(llvm.externs.table()), arena.at, address(cell), *map(address, arrays), *[at for _, at in made]], np.int64)
-    parts = [llvm.build(replace(program, steps=(s,))) for s in program.steps]
+    parts = [llvm.build(changed(program, steps=(s,))) for s in program.steps]
     best = [float("inf")] * len(parts)
     for _ in range(rounds):
         for i, part in enumerate(parts):

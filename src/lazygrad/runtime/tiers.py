@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import IndexingError
-from ..ir.term import Term
+from ..ir.term import Term, toposort
+from ..prims.base import REGISTRY
 from . import gradients, slots
 from .memory import Region, address, allocate
 from .slots import GRADIENTS, grads, pointers, states
@@ -48,10 +49,56 @@ def interpreter(roots: Sequence[Term], sources: Sequence[Term]) -> Callable[[lis
 
 
 def build(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> Any:
-    """Compiles a request to native code."""
-    from .. import compiler
+    """Compiles a request to native code; one met before on this machine is found again by its text."""
     from ..backends import llvm
-    return llvm.build(compiler.compile(roots, sources, into, llvm.caps))
+
+    def make() -> Any:
+        from .. import compiler
+        return compiler.compile(roots, sources, into, llvm.caps)
+
+    text = request(roots, sources, into)
+    return llvm.build(make()) if text is None else llvm.recall(text, make)
+
+
+BUILT_IN = dict(REGISTRY)          # operations that the package's files define
+PLAIN = frozenset((int, float, bool, str, type(None)))
+
+
+def request(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> str | None:
+    """A text equal for structurally equal requests only; None where a parameter or an operation has no such text.
+
+    >>> from ..ir.aval import aval
+    >>> from ..prims.leaf import leaf
+    >>> x = leaf(0, 0, aval((2,), np.dtype("float32")), True)
+    >>> print(request([REGISTRY["exp"](x)], [x], (None,)))
+    source 0 (2,)<f4
+    exp (0,) () (2,)<f4
+    (1,) (None,)
+    """
+    places = {t: i for i, t in enumerate(sources)}
+    number: dict[Term, int] = {}
+    types: dict[Any, str] = {}
+    lines: list[str] = []
+    for i, t in enumerate(toposort([*sources, *roots])):
+        number[t] = i
+        av = t.aval
+        kind = types.get(av)
+        if kind is None:
+            kind = types[av] = f"{av.shape}{av.dtype.str}"
+        if t in places:
+            lines.append(f"source {places[t]} {kind}")
+        elif BUILT_IN.get(t.op.name) is t.op and _plain(t.params):
+            lines.append(f"{t.op.name} {tuple([number[a] for a in t.args])} {t.params} {kind}")
+        else:
+            return None
+    return "\n".join([*lines, f"{tuple([number[r] for r in roots])} {tuple(into)}"])
+
+
+def _plain(v: Any) -> bool:
+    """Whether a parameter's repr says all about it."""
+    if v.__class__ is tuple:
+        return all([_plain(i) for i in v])
+    return v.__class__ in PLAIN or isinstance(v, np.dtype)
 
 
 # ---- the arena: one for all plans, as only one runs at a time while the GIL is held ------------------------------------
@@ -135,7 +182,7 @@ class Native:
             return self.drive
         from ..backends.llvm import entry
         n, g = len(self.slots), len(self.gslots)
-        program = self.write.program
+        program = self.write
         slow, fault = self.slow, self.fault
         record = self.record = np.zeros(16 + n + g, np.int64)
         if program.arena:
@@ -206,8 +253,8 @@ class Native:
                 self.more = self.plan.accumulating().compile()
                 if self.more.native is None:
                     return self.drive()
-                if self.more.program.arena:
-                    reserve(self.more.program.arena)
+                if self.more.arena:
+                    reserve(self.more.arena)
                     self.record[12] = address(ARENA)
                 self.record[1] = self.more.native
         call = self.stub()
@@ -223,7 +270,7 @@ class Native:
         exe = self.more if state else self.write
         args, cell = self.args.copy(), np.zeros(1, np.int64)
         made = [allocate(av) for av in self.kavals]
-        arena = Region(exe.program.arena) if exe.program.arena else None
+        arena = Region(exe.arena) if exe.arena else None
         inputs = [slots.BUFFERS[s] for s in self.slots]            # held while the code runs
         buffers = [GRADIENTS[s] for s in self.gslots]
         args[1:3] = arena.at if arena else 0, address(cell)
@@ -243,7 +290,7 @@ class Native:
         self.report(self.more if more else self.write, int(self.cell[0]))
 
     def report(self, exe: Any, code: int) -> None:
-        op, message = exe.program.faults[code - 1]
+        op, message = exe.faults[code - 1]
         raise IndexingError(op, "", message)
 
 
@@ -272,11 +319,11 @@ def bind_numbers(plan: Any, read: list[int], targets: list[int], inputs: list[in
     rows = [*[(entry.KINDS[av.dtype.name], pointers[slot]) for slot, av in zip(inputs, avals, strict=True)],
             *[(entry.KINDS[av.dtype.name], args[first + j]) for j, av in enumerate(outs)], *others]
     record = np.zeros(16 + 2 * len(rows), np.int64)
-    if exe.program.arena:
-        reserve(exe.program.arena)
+    if exe.arena:
+        reserve(exe.arena)
     record[:10] = (exe.native, len(inputs), len(outs), len(others),
-                   (exe.program.work >= RELEASE_WORK) | (entry.AS_TUPLE if many else 0), 0, id(slow), id(fault), address(args), slots.ADDRESSES[0])
-    record[12] = address(ARENA) if exe.program.arena else 0
+                   (exe.work >= RELEASE_WORK) | (entry.AS_TUPLE if many else 0), 0, id(slow), id(fault), address(args), slots.ADDRESSES[0])
+    record[12] = address(ARENA) if exe.arena else 0
     record[16:] = [v for row in rows for v in row]
     return entry.bind_call(record, (slow, fault, native_.kept))
 

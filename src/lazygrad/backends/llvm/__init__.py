@@ -11,13 +11,16 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import DeviceError
 from ...ir.program import Caps, Gemm, Host, Program
 from . import externs, jit, target
+
+if TYPE_CHECKING:
+    from .known import Known
 
 BODY = "body"                      # the symbol of a program's function
 
@@ -76,24 +79,41 @@ class Executable:
     """A program that runs. Keep it as long as the address `native` is in use.
 
     `native`: the address of `void body(ptr args)`, None where Host steps need Python. `seconds`: spent on compiling,
-    `from_cache`: all code came from the disk.
+    `from_cache`: all code came from the disk. `arena`, `work`, `faults` are the program's.
     """
 
-    __slots__ = ("_code", "_parts", "from_cache", "native", "program", "seconds")
+    __slots__ = ("_code", "_make", "_parts", "_program", "arena", "faults", "from_cache", "native", "seconds", "work")
 
     def __init__(self, program: Program) -> None:
         emitted = _emit(program)
         functions = [p for p in emitted.parts if not isinstance(p, Host)]
-        self.program = program
-        self.native: int | None = None
-        self._code = jit.native(emitted.text) if functions else None
-        self.seconds = self._code.seconds if self._code else 0.0
-        self.from_cache = self._code.from_cache if self._code else True
-        address = {f: self._code.loaded.address(f) for f in functions if self._code}
-        if emitted.parts == (BODY,):
-            self.native = address[BODY]
+        self._take(program, jit.native(emitted.text) if functions else None, emitted.parts)
+        self._program: Program | None = program
+
+    @classmethod
+    def recalled(cls, found: Known, code: jit.Native, make: Callable[[], Program]) -> Executable:
+        """An executable whose program is made only when somebody looks at it."""
+        exe = cls.__new__(cls)
+        exe._take(found, code, (BODY,))
+        exe._program, exe._make = None, make
+        return exe
+
+    def _take(self, about: Program | Known, code: jit.Native | None, parts: tuple[str | Host, ...]) -> None:
+        self.arena, self.work, self.faults = about.arena, about.work, about.faults
+        self._code = code
+        self.seconds = code.seconds if code else 0.0
+        self.from_cache = code.from_cache if code else True
+        places = [p if isinstance(p, Host) else code.loaded.address(p) for p in parts]
+        self.native: int | None = places[0] if parts == (BODY,) else None
         self._parts: list[Callable[[int], None] | Host] = [
-            p if isinstance(p, Host) else ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address[p]) for p in emitted.parts]
+            p if isinstance(p, Host) else ctypes.CFUNCTYPE(None, ctypes.c_void_p)(p) for p in places]
+
+    @property
+    def program(self) -> Program:
+        """The program."""
+        if self._program is None:
+            self._program = self._make()
+        return self._program
 
     def run(self, args: np.ndarray) -> None:
         """Run on int64 `args`: externs, arena, address of the fault cell, inputs, outputs. The GIL is released in code.
@@ -130,6 +150,27 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<Executable of {len(self.program.steps)} steps, {'cached' if self.from_cache else 'compiled'}>"
+
+
+def recall(request: str, make: Callable[[], Program]) -> Executable:
+    """`build(make())`, without `make` where the same request was built before on this machine.
+
+    `request`: a text that decides what `make` returns. Raises DeviceError where `available()` is false.
+    """
+    from . import known
+
+    at = known.key(request) if available() else None
+    found = known.recall(at) if at is not None else None
+    if found is not None and not (found.blas and externs.missing_blas()):
+        code = jit.kept(found.code)
+        if code is not None:
+            return Executable.recalled(found, code, make)
+    program = make()
+    exe = build(program)
+    if at is not None and exe.native is not None:
+        blas = any(isinstance(step, Gemm) for step in program.steps)
+        known.remember(at, known.Known(program.arena, program.work, blas, exe._code.key, program.faults))
+    return exe
 
 
 def build(program: Program) -> Executable:

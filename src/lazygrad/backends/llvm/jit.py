@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...errors import DeviceError
-from . import loader
+from . import direct, loader
 from . import target as targets
 from .cache import objects
 from .loader import Loaded
@@ -88,8 +88,12 @@ def _module(text: str) -> Any:
         module = llvm.parse_assembly(text, context=llvm.create_context())
         module.verify()
     except RuntimeError as e:
-        raise DeviceError("compile", "LLVM text", str(e).strip().splitlines()[-1], "report this as a bug") from e
+        raise _invalid(e) from e
     return module
+
+
+def _invalid(e: RuntimeError) -> DeviceError:
+    return DeviceError("compile", "LLVM text", (str(e).strip() or "LLVM gives no reason").splitlines()[-1], "report this as a bug")
 
 
 def effort(text: str) -> int:
@@ -112,6 +116,11 @@ def _generate(text: str, opt: int, target: Target | None, form: str) -> Any:
 def compile_text(text: str, opt: int = 1, target: Target | None = None) -> bytes:
     """The object of LLVM text. Raises DeviceError where llvmlite is absent or the text is not valid. Thread safe."""
     with _lock:                                # a function of its own below: its module dies while the lock is held
+        if (target is None or target.native) and direct.library() is not None:
+            try:
+                return direct.compiled(text, opt)
+            except RuntimeError as e:
+                raise _invalid(e) from e
         return _generate(text, opt, target, "emit_object")
 
 
@@ -156,11 +165,24 @@ def load(data: bytes) -> Loaded:
 
 
 class Native(NamedTuple):
-    """What became of a text: its code, whether the cache had it, the seconds that compiling took (0.0 if it had)."""
+    """What became of a text: its code, whether the cache had it, the seconds that compiling took (0.0 if it had), its key."""
 
     loaded: Loaded
     from_cache: bool
     seconds: float
+    key: bytes = b""
+
+
+def kept(key: bytes) -> Native | None:
+    """The code of a key, None where the cache does not have it."""
+    data = objects().get(key)
+    if data is not None:
+        try:
+            # LLVM aborts the process over an object it does not understand: what ours refuses is made again
+            return Native(loader.load(data) if loader.supported() else load_by_llvm(data), True, 0.0, key)
+        except (RuntimeError, ValueError, OSError):
+            pass
+    return None
 
 
 def native(text: str, opt: int | None = None) -> Native:
@@ -169,15 +191,11 @@ def native(text: str, opt: int | None = None) -> Native:
     host = targets.host()
     store = objects()
     key = store.key(text, host.fingerprint, host.triple, str(opt), version())
-    data = store.get(key)
-    if data is not None:
-        try:
-            # LLVM aborts the process over an object it does not understand: what ours refuses is made again
-            return Native(loader.load(data) if loader.supported() else load_by_llvm(data), True, 0.0)
-        except (RuntimeError, ValueError, OSError):
-            pass
+    found = kept(key)
+    if found is not None:
+        return found
     start = time.perf_counter()
     data = compile_text(text, opt, host)
     seconds = time.perf_counter() - start
     store.put(key, data)
-    return Native(load(data), False, seconds)
+    return Native(load(data), False, seconds, key)

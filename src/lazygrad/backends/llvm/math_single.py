@@ -1,16 +1,28 @@
 """The busiest functions for float32 vectors, in few instructions: exp, log, log1p, tanh, sigmoid.
 
-They compute what math_exp.py computes for float64, with the tricks that 24 bits allow: whole polynomials by Horner, powers
+They compute what math_exp.py computes for float64, with the tricks that 24 bits allow: polynomials of pairs, powers
 of two that come out of the rounding ready biased, exponents that are subtracted as integers, ln 2 in one fused step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .coefficients import COEFFICIENTS
-from .math_base import F32, INF, LN2, LOG2E, NAN, clamp
+from .math_base import F32, INF, LN2, LOG2E, clamp
 from .text import Builder
 
-UNIT = 1 << F32.fraction                  # one step of the exponent, in the bits of a float32
+UNIT = 1 << F32.fraction                # one step of the exponent, in the bits of a float32
+THREE_QUARTERS = 0x3F400000             # the bits of 3/4
+
+
+def by_pairs(b: Builder, x: str, x2: str, coefficients: Sequence[float]) -> str:
+    """c0 + c1 x + c2 x² + ... as a polynomial in x2 = x² of pairs c0 + c1 x: half as long a chain as Horner's."""
+    pairs = [b.poly(x, coefficients[k:k + 2][::-1]) for k in range(0, len(coefficients), 2)]
+    total = pairs[-1]
+    for pair in pairs[-2::-1]:
+        total = b.fma(total, x2, pair)
+    return total
 
 
 # ---- exponentials
@@ -20,7 +32,8 @@ def exp_reduced(b: Builder, x: str, bias: float) -> tuple[str, str]:
     t = b.fma(x, b.const(LOG2E), magic)
     n = b.xsub(t, magic)
     r = b.fma(n, b.const(-F32.ln2_low), b.fma(n, b.const(-F32.ln2_high), x))
-    return b.poly(r, [*COEFFICIENTS["EXP"]["f32"][::-1], 1.0, 1.0]), b.to_int(t)
+    r2 = b.mul(r, r)
+    return b.xadd(b.fma(r2, by_pairs(b, r, r2, COEFFICIENTS["EXP"]["f32"]), r), b.const(1.0)), b.to_int(t)
 
 
 def exp(b: Builder, x: str, shift: int = 0, high: float | None = F32.exp_high) -> str:
@@ -46,19 +59,21 @@ def sigmoid(b: Builder, x: str) -> str:
 
 
 def tanh(b: Builder, x: str) -> str:
-    """w/(w + 1) with w = expm1(2|x|)/2 = 2**n q + (2**n - 1)/2, where q = expm1(2r)/2 and |x| = n ln 2 / 2 + r.
+    """w/(w + 3/4) with w = 3/4 expm1(2|x|)/2 = 2**n q + 3/4 (2**n - 1)/2: the factor 3/4 keeps w and w + 3/4 away from the
+    start of a binade where the result ends one, which would double their errors.
 
-    The errors of a large w cancel, so ln 2 needs only one part. From 9.02 on the result is 1.
+    |x| = n ln 2 / 2 + r: the errors of a large w cancel, so ln 2 needs only one part. From 9.02 on the result is 1.
     """
     a = clamp(b, b.abs(x), None, 40.0)
     magic = b.const(F32.round_bias + F32.bias)
     t = b.fma(a, b.const(2 * LOG2E), magic)
     r = b.fma(b.xsub(t, magic), b.const(-LN2 / 2), a)
-    scaled = [c * 2.0 ** (k + 1) for k, c in enumerate(COEFFICIENTS["EXP"]["f32"])]
-    q = b.fma(b.mul(r, r), b.poly(r, scaled[::-1]), r)
+    scaled = [0.75 * c * 2.0 ** (k + 1) for k, c in enumerate(COEFFICIENTS["EXP"]["f32"])]
+    r2 = b.mul(r, r)
+    q = b.fma(r, b.const(0.75), b.xmul(r2, by_pairs(b, r, r2, scaled)))
     s = b.to_float(b.shl(b.to_int(t), b.iconst(F32.fraction)))
-    w = b.fma(s, q, b.fma(s, b.const(0.5), b.const(-0.5)))
-    return b.copysign(b.div(w, b.xadd(w, b.const(1.0))), x)
+    w = b.fma(s, q, b.fma(s, b.const(0.375), b.const(-0.375)))
+    return b.copysign(b.div(w, b.xadd(w, b.const(0.75))), x)
 
 
 # ---- logarithms
@@ -68,27 +83,27 @@ def negative(b: Builder, x: str) -> str:
 
 
 def split(b: Builder, bits: str) -> tuple[str, str]:
-    """-k 2**23 as an integer and as a float, where 2**k m are the floats of these bits and m is in [sqrt 1/2, sqrt 2).
+    """-k 2**23 as an integer and as a float, where 2**k m are the floats of these bits and m is in [3/4, 3/2).
 
     The negative is taken so that what is made of k = 0 adds nothing, not even to -0.
     """
-    down = b.iand(b.isub(b.iconst(F32.root_half + UNIT - 1), bits), b.iconst((1 << 32) - UNIT))
+    down = b.iand(b.isub(b.iconst(THREE_QUARTERS + UNIT - 1), bits), b.iconst((1 << 32) - UNIT))
     return down, b.int_to_float(down)
 
 
 def log_joined(b: Builder, f: str, k: str) -> str:
     """log(1 + f) + k ln 2, for `k` of `split`."""
     f2 = b.mul(f, f)
-    c = COEFFICIENTS["LOG"]["f32"]
-    t = b.fma(f2, b.poly(f, [*c[::-1], -0.5]), f)
+    t = b.fma(f2, by_pairs(b, f, f2, (-0.5, *COEFFICIENTS["LOG_WIDE"]["f32"])), f)
     return b.fma(k, b.const(-LN2 / UNIT), t)
 
 
 def log_special(b: Builder, x: str, r: str) -> str:
-    """log's values at inf, 0, -0, below 0 and at NaN; r elsewhere."""
-    r = b.select(b.cmp("olt", x, b.const(INF)), r, x)
-    r = b.select(negative(b, x), b.const(NAN), r)
-    return b.select(b.cmp("oeq", x, b.const(0.0)), b.const(-INF), r)
+    """log's values at inf, 0, -0, below 0 and at NaN; r elsewhere. By integers: they leave the busy float units alone."""
+    bits = b.to_int(x)
+    r = b.select(b.icmp("slt", bits, b.iconst(0x7F800000)), r, x)
+    r = b.to_float(b.ior(b.to_int(r), b.ashr(bits, b.iconst(31))))
+    return b.select(b.icmp("eq", b.iadd(bits, bits), b.iconst(0)), b.const(-INF), r)
 
 
 def log(b: Builder, x: str) -> str:

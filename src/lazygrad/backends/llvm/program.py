@@ -6,9 +6,8 @@ the number of different kernels and not the number of calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from ...ir.program import Call, Gemm, Host, Program
+from ...ir.record import changed, record
 from . import kernels
 from .target import Target
 from .text import Builder, Function, Module, element
@@ -19,7 +18,7 @@ DIRECT = 64                      # calls of one segment that are written out; mo
 SLOT_BITS = 20                   # a table entry is slot + (byte offset << SLOT_BITS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Emitted:
     """`text` of a whole module. `parts` in order: names of functions `void name(ptr args)`, and Host steps between them."""
 
@@ -158,8 +157,8 @@ class _Writer:
         """The function for products of this form: `(ptr a, ptr b, ptr c, ptr x)`."""
         dtype = self.program.buffers[g.c].aval.dtype
         if g.batch > 1 and g.b_step == 0 and not g.trans_a and g.a_step == g.m * g.lda and g.c_step == g.m * g.ldc:
-            g = replace(g, m=g.m * g.batch, batch=1)       # the rows of all batch entries are one matrix
-        key = (dtype, replace(g, a=0, b=0, c=0))
+            g = changed(g, m=g.m * g.batch, batch=1)       # the rows of all batch entries are one matrix
+        key = (dtype, changed(g, a=0, b=0, c=0))
         name = self.products.get(key)
         if name is None:
             name = self.products[key] = f"g{len(self.products)}"

@@ -10,7 +10,6 @@ import ctypes
 import os
 import platform
 import sys
-from dataclasses import dataclass
 from functools import cache
 
 try:                                           # hashlib loads OpenSSL: a quarter of a warm start
@@ -20,6 +19,8 @@ except ImportError:
         from _sha256 import sha256  # Python 3.11
     except ImportError:
         from hashlib import sha256
+
+from ...ir.record import record
 
 HOST = "host"                                  # Target.cpu: the CPU this runs on, whatever LLVM calls it
 
@@ -35,7 +36,7 @@ SPELLING = {"sse4_1": "sse4.1", "sse4_2": "sse4.2", "pni": "sse3", "asimd": "neo
 ALWAYS = {"x86_64": frozenset(LEVELS["x86-64"].split()), "aarch64": frozenset({"neon", "fma"})}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """A CPU: LLVM's `triple`, `cpu` and `features` (cpu "host": asked of LLVM when compiling).
 

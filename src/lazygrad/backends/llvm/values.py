@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.kernel import Kernel
+from ...ir.record import record
 from ...ir.scalar import CARRY, CAST, CONST, FLOORDIV, I64, LINEAR, LOAD, MOD, VAR, Scalar, bounds, value_of
 from . import scalars
 from .text import Builder, Function, stored, suffix, typed
@@ -35,7 +35,7 @@ def numbers(values: Iterable[int], kind: str = "i32") -> str:
     return "<" + ", ".join([f"{kind} {v}" for v in values]) + ">"
 
 
-@dataclass(slots=True)
+@record
 class Vector:
     """The vector loop being written: its variable is `i + offset + lane`; lanes from `active` on are not real."""
 
