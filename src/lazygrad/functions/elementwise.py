@@ -7,16 +7,16 @@ Prims are in `composite.py`; what happens to dtypes is in `promotion.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError
+from ..ir.record import record
 from ..ir.term import Term
-from ..lift import Operand, operation
+from ..lift import Operand
 from .promotion import P, as_dtype, cast, constant, inexact, pair
-from .table import public
+from .table import deferred, public
 
 # ---- what a function does with dtypes its Prim does not take ----------------------------------------------------------
 
@@ -106,7 +106,7 @@ def imaginary(op: str, xs: tuple[Term, ...]) -> Term | tuple[Term, ...]:
 Dtypes = Callable[[str, tuple[Term, ...]], Term | tuple[Term, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """`name aliases` in one string; the Prim; the dtype rule; what it is; an operator; a doctest (call, result)."""
 
@@ -342,7 +342,7 @@ def caster(method: str, dtype: str) -> None:
 
     rule.__name__ = f"to_{dtype}"
     rule.__doc__ = f"x as {dtype}.\n\n    >>> import lazygrad as lg\n    >>> lg.asarray([1]).{method}().dtype\n    dtype('{dtype}')\n    "
-    operation(method=method)(rule)
+    deferred(rule, (method,))
 
 
 for _method, _dtype in CASTS.items():

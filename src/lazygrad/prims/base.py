@@ -7,10 +7,10 @@ functions above insert). Derivative rules build Terms, so every derivative is di
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.aval import Aval
+from ..ir.record import record
 from ..ir.term import Term, term
 
 REGISTRY: dict[str, Prim] = {}
@@ -18,7 +18,7 @@ REGISTRY: dict[str, Prim] = {}
 
 # ---- lowering forms -------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
+@record
 class Elementwise:
     """out[i] = build(x[i], y[i], ...): `build` takes and returns Scalars (plus static parameters by keyword).
 
@@ -28,7 +28,7 @@ class Elementwise:
     build: Callable | str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """An index rule: `rule(at, idx, out, **params) -> Scalar`, `out` the Term being lowered, `idx` its index Scalars.
 
@@ -41,21 +41,21 @@ class Index:
     moves: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reduction:
     """Combine the axes `params["axes"]` (sorted, kept out of the shape) with a monoid of `ir.kernel.MONOIDS`."""
 
     monoid: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scan:
     """Inclusive running combination along `params["axis"]`; `params["reverse"]` runs from the end."""
 
     monoid: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scatter:
     """out = copy of args[0]; then for every update in row-major order combine args[-1][u] into out[target(u)].
 
@@ -66,24 +66,24 @@ class Scatter:
     monoid: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contraction:
     """matmul: (*batch, m, k) @ (*batch, k, n) -> (*batch, m, n), equal batch shapes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decompose:
     """Rewritten before lowering: `rule(out, *args, **params) -> Term` in simpler Prims."""
 
     rule: Callable
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """Runs as its NumPy meaning on whole arrays."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leaf:
     """A source: its buffer is a plan's input."""
 
@@ -93,7 +93,7 @@ Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Deco
 
 # ---- derivative forms -----------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
+@record
 class Partials:
     """Elementwise: `rule(out, *args, **params)` gives for each argument the pointwise linear map c -> c * d out / d arg.
 
@@ -105,7 +105,7 @@ class Partials:
     each: tuple[Callable[..., Term] | None, ...] = ()      # the same as d(c, out, *args) by argument, where a row has it: no closures
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Linear:
     """Linear in the arguments at `args` jointly (the others are constants to it).
 
@@ -118,14 +118,14 @@ class Linear:
     moves_mask: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Multilinear:
     """Linear in each argument alone. `transpose(ct, out, *args, **params)`: one cotangent per argument (None: none)."""
 
     transpose: Callable[..., tuple[Term | None, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Custom:
     """`vjp(ct, out, *args, **params) -> cotangents`, `jvp(tangents, out, *args, **params) -> tangent` (tangents may be None)."""
 
@@ -138,29 +138,22 @@ Derivative = Partials | Linear | Multilinear | Custom
 
 # ---- the record -----------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, eq=False)
 class Prim:
     """One primitive operation on arrays.
 
     `numpy(*arrays, **params)` is its meaning and the oracle of every test; `infer(*avals, **params)` its type (raises
-    the errors of `lazygrad.errors`); `names` the order of its static parameters.
+    the errors of `lazygrad.errors`); `names` the order of its static parameters. `types` keeps what `infer` said, of one
+    operand and of two alike.
     """
 
-    name: str
-    numpy: Callable[..., Any]
-    infer: Callable[..., Aval]
-    lowering: Lowering
-    derivative: Derivative | None = None
-    names: tuple[str, ...] = ()
-    differentiable: bool = field(init=False)
-    types: tuple[dict[Aval, Aval], dict[Aval, Aval]] = field(init=False)       # of one operand, of two alike: what `infer` said
-
-    def __post_init__(self) -> None:
-        if self.name in REGISTRY:
-            raise ValueError(f"two primitives are named {self.name!r}")
-        REGISTRY[self.name] = self
-        object.__setattr__(self, "differentiable", self.derivative is not None)
-        object.__setattr__(self, "types", ({}, {}))
+    def __init__(self, name: str, numpy: Callable[..., Any], infer: Callable[..., Aval], lowering: Lowering,
+                 derivative: Derivative | None = None, names: tuple[str, ...] = ()) -> None:
+        if name in REGISTRY:
+            raise ValueError(f"two primitives are named {name!r}")
+        REGISTRY[name] = self
+        self.name, self.numpy, self.infer, self.lowering, self.derivative, self.names = name, numpy, infer, lowering, derivative, names
+        self.differentiable = derivative is not None
+        self.types: tuple[dict[Aval, Aval], dict[Aval, Aval]] = ({}, {})
 
     def wants_grad(self, params: tuple) -> bool:
         """Whether a Term of this op without arguments is a leaf that wants a gradient."""

@@ -14,7 +14,7 @@ from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_void_p, 
 from functools import cache
 from typing import Any
 
-RELEASES = ("0.47.", "0.48.", "0.49.", "0.50.")           # those with the signatures below
+RELEASES = ("0.47.", "0.50.")           # tested; every other release goes by llvmlite.binding
 NAMES = {"darwin": "libllvmlite.dylib", "win32": "llvmlite.dll"}
 SIGNATURES: dict[str, tuple[Any, tuple]] = {
     "InitializeNativeTarget": (None, ()),
