@@ -684,3 +684,21 @@ def test_errors_name_the_users_line(graph):
     assert any("test_promises.py" in note and "a @ b  # here" in note for note in caught.value.__notes__)
     with pytest.raises(errors.GraphError, match="two graphs"):
         a + Graph().tensor(1.0)
+
+
+@pytest.mark.parametrize("runs", [1, 5])
+def test_an_index_out_of_range_at_run_time_names_the_line_that_used_it(runs):
+    """Interpreted (the first run) and native (the later ones), forward and backward."""
+    graph = Graph()
+    x = graph.tensor(np.arange(4.0))
+    i = graph.tensor(np.array([0, 3]))
+    z = x[i] * 2                                           # the line to be named
+    for _ in range(runs):
+        z.backward()
+    i.set([0, 9])
+    for call in (z.forward, z.backward):
+        with pytest.raises(errors.IndexingError, match=r"gather|scatter") as caught:
+            call()
+        assert any("test_promises.py" in note and "the line to be named" in note for note in caught.value.__notes__)
+    i.set([1, 2])
+    assert z.value.tolist() == [2.0, 4.0]

@@ -9,6 +9,7 @@ array([2., 4.], dtype=float32)
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import dtypes, errors, functions
@@ -35,30 +36,50 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 bool = dtypes.bool_
-SUBMODULES = ("linalg", "fft", "special", "random", "nn", "optim", "tree", "testing", "extend", "numpy", "scipy")
+e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
 
-__all__ = ["Graph", "Tensor", "asarray", "bool", "complex64", "complex128", "debug_nans", "dtypes", "errors", "float16", "float32", "float64", "int8", "int16",
-           "int32", "int64", "no_grad", "tensor", "uint8", "uint16", "uint32", "uint64"]
+__all__ = [
+    "Graph",
+    "Tensor",
+    "asarray",
+    "bool",
+    "complex64",
+    "complex128",
+    "debug_nans",
+    "dtypes",
+    "e",
+    "errors",
+    "float16",
+    "float32",
+    "float64",
+    "inf",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "nan",
+    "newaxis",
+    "no_grad",
+    "pi",
+    "tensor",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
 __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:
-    """The public functions, made on first use, and submodules, imported on first use."""
+    """The public functions, made on first use."""
     if name in functions.FUNCTIONS:
         found = globals()[name] = functions.FUNCTIONS[name]
         return found
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans
-    if name in SUBMODULES:
-        import importlib
-        try:
-            return importlib.import_module(f"{__name__}.{name}")
-        except ModuleNotFoundError as missing:
-            if missing.name != f"{__name__}.{name}":
-                raise
     raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, "__version__", "__array_api_version__"})

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError, GradientError
+from .context import source_line
+from .errors import DataError, GradientError, IndexingError
 from .ir.term import Term, substitute, term, toposort
 from .prims import leaf as leaves
 from .runtime import plans, slots
@@ -21,6 +22,8 @@ from .runtime.slots import Leaf
 from .tensor import LAST, Tensor, _function, repr_short, wrap
 
 DERIVED = "derivative"               # first entry of `b` of handles made by differentiation: they read all of `a`'s history
+INDEXED = ("gather", "scatter")      # Prims whose indices are data
+BLAMED = 3                           # lines named where an error may come from several
 PLACEHOLDER = -(1 << 40)             # slots of placeholder leaves: below all others
 
 
@@ -51,6 +54,24 @@ def history(*roots: Tensor, stop: Callable[[Tensor], bool] = lambda h: False) ->
             order.append(h)
             stack.pop()
     return order
+
+
+def blame(root: Tensor, error: IndexingError) -> None:
+    """Adds the lines in `root`'s history that index by data: an index error of a run is theirs, or their derivatives'."""
+    lines: dict[str, None] = {}
+    for h in history(root):
+        below = {o.term for o in operands(h)}
+        stack = [h.term]
+        while stack:                     # the Terms that this one call made
+            t = stack.pop()
+            if t in below:
+                continue
+            if t.op.name.startswith(INDEXED):
+                lines[f"  at {source_line(h.code, h.lasti)}"] = None
+                break
+            stack.extend(t.args)
+    for line in list(lines)[:BLAMED]:
+        error.add_note(line)
 
 
 def computed_above(root: Tensor, stamp: int) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import numpy as np
 from . import dtypes
 from .context import PACKAGE, no_grad, source_line, user_frame
 from .data import check_device, dtype_of, to_array
-from .errors import DataError, DTypeError, GradientError, GraphError, ShapeError
+from .errors import DataError, DTypeError, GradientError, GraphError, IndexingError, ShapeError
 from .ir.term import Term, register_handles, release
 from .runtime import gradients, plans, slots
 from .runtime.slots import BUFFERS, Leaf
@@ -141,9 +141,17 @@ class Tensor:
                     self._value, self.stamp = found, stamp
                     return self
             call = plans.forward(t)
-        self._value = call()
+        try:
+            self._value = call()
+        except IndexingError as error:
+            self._blame(error)
+            raise
         self.stamp = stamp
         return self
+
+    def _blame(self, error: IndexingError) -> None:
+        from .history import blame
+        blame(self, error)
 
     def backward(self, ct: Any = None, create_graph: bool = False) -> None:
         """Adds the gradient of `(self * ct).sum()` to `.grad` of every leaf that wants one; computes the value as well.
@@ -158,7 +166,11 @@ class Tensor:
                 self._differentiable("backward")
                 call = plans.backward(t)
             stamp = STAMP
-            self._value = call()
+            try:
+                self._value = call()
+            except IndexingError as error:
+                self._blame(error)
+                raise
             self.stamp = stamp
             LAST[t.graph] = self
             return
