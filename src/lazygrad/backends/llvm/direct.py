@@ -1,7 +1,7 @@
 """Direct: llvmlite's library called without its Python half, whose import takes longer than compiling a small program.
 
 Only for releases whose functions are known to take these arguments, and only while nobody else has imported the binding;
-otherwise `library()` is None and the caller goes through llvmlite.binding. In: LLVM text; out: an object of this CPU.
+otherwise `entries()` is None and the caller goes through llvmlite.binding. In: LLVM text; out: an object of this CPU.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _library() -> dict[str, Any] | None:
     return out
 
 
-def library() -> dict[str, Any] | None:
+def entries() -> dict[str, Any] | None:
     """The functions of LLVM by name, or None where llvmlite.binding has to be used."""
     return None if "llvmlite.binding" in sys.modules else _library()
 

@@ -33,7 +33,7 @@ INDEX = {n: i for i, n in enumerate(NAMES)}
 class Blas(NamedTuple):
     """Where matrix products come from: library file (or "" for SciPy's table, None for none), symbols, integers."""
 
-    library: str | None
+    file: str | None
     symbols: tuple[str, str] = ("", "")
     ilp64: bool = False
 
@@ -82,10 +82,10 @@ def _blas() -> tuple[int, int]:
     """The addresses of sgemm and dgemm, 0 where there is none."""
     kind = blas_kind()
     try:
-        if kind.library:
-            library = ctypes.CDLL(kind.library)
+        if kind.file:
+            library = ctypes.CDLL(kind.file)
             return _address(getattr(library, kind.symbols[0])), _address(getattr(library, kind.symbols[1]))
-        if kind.library is not None:
+        if kind.file is not None:
             from scipy.linalg import cython_blas
 
             return tuple(_capsule(cython_blas.__pyx_capi__[n]) for n in BLAS)
@@ -97,7 +97,7 @@ def _blas() -> tuple[int, int]:
 @cache
 def gemm_dtypes() -> frozenset[str]:
     """The dtypes that BLAS multiplies. SciPy's table is taken as given until it is used (its import is slow)."""
-    if blas_kind().library == "":
+    if blas_kind().file == "":
         return frozenset({"float32", "float64"})
     return frozenset(d for d, a in zip(("float32", "float64"), _blas(), strict=True) if a)
 

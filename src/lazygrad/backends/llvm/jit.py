@@ -116,7 +116,7 @@ def _generate(text: str, opt: int, target: Target | None, form: str) -> Any:
 def compile_text(text: str, opt: int = 1, target: Target | None = None) -> bytes:
     """The object of LLVM text. Raises DeviceError where llvmlite is absent or the text is not valid. Thread safe."""
     with _lock:                                # a function of its own below: its module dies while the lock is held
-        if (target is None or target.native) and direct.library() is not None:
+        if (target is None or target.native) and direct.entries() is not None:
             try:
                 return direct.compiled(text, opt)
             except RuntimeError as e:
