@@ -114,8 +114,9 @@ def test_requests_tell_programs_apart():
 @pytest.mark.skipif(not tiers.native(), reason="no native code here")
 def test_direct_and_binding_make_the_same_object():
     from lazygrad.backends.llvm import direct, jit
-    if not direct.release().startswith(direct.RELEASES):
-        pytest.skip("another llvmlite")
+    if not direct.release().startswith(direct.RELEASES):       # untested releases must go by the binding
+        assert direct.entries() is None
+        return
     text = "define float @f(float %x) {\n  %y = fmul float %x, %x\n  ret float %y\n}\n"
     assert direct._library() is not None
     assert direct.compiled(text, 1) == jit._generate(text, 1, None, "emit_object")

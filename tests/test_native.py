@@ -48,8 +48,7 @@ def test_math_functions_by_address(name, x, want):
 
 @pytest.mark.parametrize("name, dtype", [("sgemm", np.float32), ("dgemm", np.float64)])
 def test_matrix_product_by_address(name, dtype):
-    if np.dtype(dtype).name not in externs.gemm_dtypes():
-        pytest.skip("no BLAS here")
+    assert np.dtype(dtype).name in externs.gemm_dtypes()       # SciPy, a dependency, has one wherever NumPy's is not found
     address = int(externs.table(blas=True)[externs.INDEX[name]])
     integer = ctypes.c_int64 if target.host().ilp64 else ctypes.c_int32
     kind = np.ctypeslib.as_ctypes_type(dtype)

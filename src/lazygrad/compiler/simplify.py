@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..ir.program import Caps
-from ..ir.term import Term, term
+from ..ir.term import Term, rewrite
 from ..prims import base as B
 from ..prims import movement as M
 from ..prims.leaf import constant, full
@@ -21,31 +21,9 @@ RULES, FAST_RULES = Finder(), Finder(fast_math=True)
 
 
 def simplify(roots: list[Term], caps: Caps, fast_math: bool = False) -> list[Term]:
-    """`roots` in simpler Terms. Iterative."""
+    """`roots` in simpler Terms."""
     rules = FAST_RULES if fast_math else RULES
-    done: dict[Term, Term] = {}
-    stack = list(roots)[::-1]
-    while stack:
-        t = stack[-1]
-        if t in done:
-            stack.pop()
-            continue
-        todo = [a for a in t.args if a not in done]
-        if todo:
-            stack.extend(reversed(todo))
-            continue
-        args = tuple([done[a] for a in t.args])
-        here = t if args == t.args else term(t.op, args, t.params, t.aval)
-        simpler = step(here, rules)
-        if simpler is None:
-            done[t] = done[here] = here
-        elif simpler in done:
-            done[t] = done[here] = done[simpler]
-        else:
-            stack.append(simpler)
-            continue
-        stack.pop()
-    return [done[r] for r in roots]
+    return rewrite(roots, lambda t: step(t, rules))
 
 
 def step(t: Term, rules: Finder) -> Term | None:

@@ -7,7 +7,7 @@ subexpressions are shared. A Term holds no data: a source names a recycled leaf 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from sys import getrefcount
 from typing import Any
 
@@ -178,5 +178,33 @@ def substitute(roots: Iterable[Term], env: dict[Term, Term]) -> list[Term]:
             continue
         args = tuple([done[a] for a in t.args])
         done[t] = t if args == t.args else term(t.op, args, t.params, t.aval)
+        stack.pop()
+    return [done[r] for r in roots]
+
+
+def rewrite(roots: Iterable[Term], step: Callable[[Term], Term | None]) -> list[Term]:
+    """`roots` with `step` applied to every Term, arguments first, until it gives None everywhere. Iterative."""
+    done: dict[Term, Term] = {}
+    roots = list(roots)
+    stack = roots[::-1]
+    while stack:
+        t = stack[-1]
+        if t in done:
+            stack.pop()
+            continue
+        todo = [a for a in t.args if a not in done]
+        if todo:
+            stack.extend(reversed(todo))
+            continue
+        args = tuple([done[a] for a in t.args])
+        here = t if args == t.args else term(t.op, args, t.params, t.aval)
+        new = step(here)
+        if new is None:
+            done[t] = done[here] = here
+        elif new in done:
+            done[t] = done[here] = done[new]
+        else:
+            stack.append(new)
+            continue
         stack.pop()
     return [done[r] for r in roots]

@@ -1,0 +1,15 @@
+"""Missing native code fails the whole run: it is never skipped, unless the interpreter alone was asked for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from lazygrad.backends import llvm
+from lazygrad.runtime import tiers
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if os.environ.get("LAZYGRAD_BACKEND") != "reference" and not tiers.native():
+        raise pytest.UsageError(f"no native code: {llvm.reason()}; LAZYGRAD_BACKEND=reference tests the interpreter alone")
