@@ -54,6 +54,10 @@ class NoGpuError(DeviceError):
     """No GPU adapter was found."""
 
 
+class DeviceLostError(DeviceError):
+    """The GPU went away (driver reset, unplugged); its data is gone, a new device works."""
+
+
 class GradientError(LazygradError, RuntimeError):
     """A derivative that does not exist: an integer path, a cotangent of another shape."""
 

@@ -60,9 +60,13 @@ class Check:
 
 @record
 class Loop:
-    """`mode`: "serial", or "vector" (innermost only, at most one per nest).
+    """`mode`: "serial", "vector" (innermost only, at most one per nest), or "grid".
 
-    `overrun`: a vector loop may run past `extent` up to a whole vector: every buffer it touches is padded and what it
+    "grid" loops, for backends whose `Caps.grid` says so, are the outermost ones, each the only statement of the one around
+    it (the first may follow nothing else); they have no carries and their steps may run in any order or all at once. The
+    body of the innermost grid loop is what one step does. A kernel without grid loops is the work of one thread.
+
+    `overrun`: a vector loop (or the only grid loop) may run past `extent` up to a whole vector: every buffer it touches is padded and what it
     writes there is never read.
     """
 

@@ -45,6 +45,10 @@ class Gemm:
     `a`, `b`, `c` are buffers; m, n, k the sizes of op(A) (m, k) and op(B) (k, n). `trans_a` means that A is stored as
     (k, m). lda, ldb, ldc are row strides in elements, `*_step` the stride of one batch entry (0 repeats the operand).
     Offsets are in elements.
+
+    With an `epilogue` (a kernel's number) the product itself is not stored: for each of its elements the statements of
+    that kernel run, which has no loops; its variables are VAR "batch", "row" and "col", a load of its parameter 0 is the
+    element of the product, and parameter p > 0 is the buffer `more[p - 1]`. `c` is then not used.
     """
 
     a: int
@@ -66,6 +70,8 @@ class Gemm:
     a_offset: int = 0
     b_offset: int = 0
     c_offset: int = 0
+    epilogue: int | None = None
+    more: tuple[int, ...] = ()
 
 
 @record
@@ -102,10 +108,19 @@ class Program:
 
 @record
 class Caps:
-    """What a backend can do; the compiler asks this and never the backend's name."""
+    """What a backend can do; the compiler asks this and never the backend's name.
+
+    `grid`: kernels run as many threads: outer loops whose steps are independent get mode "grid". `threads`: how many threads
+    keep the device busy. `rows`: whether the threads of a group can share the inner loops of one grid step (else a
+    grid step is one thread's). `epilogue`: Gemm steps may have one.
+    """
 
     name: str
     scalar_ops: frozenset[tuple[str, str]]       # (scalar op, dtype name) it can emit
     dtypes: frozenset[str]                       # dtypes of kernels; others run as Host steps
     gemm_dtypes: frozenset[str]
     max_buffers: int = 1 << 30                   # parameters of one kernel
+    grid: bool = False
+    threads: int = 1
+    rows: bool = False
+    epilogue: bool = False
