@@ -145,6 +145,8 @@ ROWS["where"] = [Row((Arg(s, dtype=dtypes.bool_), Arg(s), Arg(s))) for s in SHAP
 ROWS["polygamma"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES[:2] for n in (1, 2)]
 ROWS["cast"] = [Row((Arg((2, 3)),), {"dtype": d}, smooth=d in (dtypes.float64, dtypes.complex128)) for d in dtypes.DTYPES]
 
+ROWS["place"] = [Row((Arg(s),), {"scope": 0, "source": None}) for s in SHAPES]
+
 # ---- leaves ---------------------------------------------------------------------------------------------------------
 
 ROWS["source"] = []                         # has no meaning of its own: every other row reads one

@@ -41,6 +41,7 @@ e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
 __all__ = [
     "Graph",
     "Tensor",
+    "WgpuDevice",
     "asarray",
     "bool",
     "complex64",
@@ -78,6 +79,10 @@ def __getattr__(name: str) -> Any:
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans
+    if name == "WgpuDevice":                 # the GPU's half is imported when it is first named
+        from .backends.wgsl.device import WgpuDevice
+        globals()[name] = WgpuDevice
+        return WgpuDevice
     raise AttributeError(f"module 'lazygrad' has no attribute {name!r}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .errors import DataError, DeviceError, DTypeError
+from .errors import DataError, DTypeError
 
 WEAK = {float: dtypes.DEFAULT_FLOAT, int: dtypes.DEFAULT_INT, complex: dtypes.DEFAULT_COMPLEX}      # what Python's types mean
 OURS = frozenset(dtypes.DTYPES)
@@ -98,10 +98,3 @@ def to_array(obj: Any, dtype: Any = None, op: str = "tensor") -> np.ndarray:
         raise DTypeError(op, f"{array.dtype} to {wanted}", "the imaginary part would be lost", "take the real part first")
     with np.errstate(all="ignore"):
         return array.astype(wanted)
-
-
-def check_device(device: Any) -> str:
-    """The device of that name; only the CPU exists."""
-    if device is None or device == "cpu":
-        return "cpu"
-    raise DeviceError("device", repr(device), "no such device", "the only device here is 'cpu'")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import DeviceError
 from .graph import Graph
 from .tensor import Tensor
 
@@ -153,13 +154,17 @@ def main(argv: list[str] | None = None) -> float:
     """Runs the job and returns the lower of the two test accuracies."""
     parser = argparse.ArgumentParser(prog="lazygrad demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the pictures (default: out)")
-    parser.add_argument("--device", default="cpu", help="where to train (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu, gpu, gpu:1 (default: cpu)")
     options = parser.parse_args(argv)
     try:
         from rich.progress import Progress
         images, labels, test_images, test_labels = digits()
     except ImportError as missing:
         raise SystemExit(f"the demo needs scikit-learn, matplotlib and rich: pip install 'lazygrad[demo]' ({missing})") from None
+    try:
+        Graph(device=options.device)
+    except DeviceError as missing:
+        raise SystemExit(str(missing)) from None
     onehot = np.eye(10, dtype=np.float32)[labels]
     steps = EPOCHS * (len(images) // BATCH)
     curves, accuracy = {}, {}

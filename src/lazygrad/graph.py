@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 
 from .context import PACKAGE, user_frame
-from .data import check_device, dtype_of, to_array
-from .errors import DataError, GraphError
+from .data import dtype_of, to_array
+from .errors import DataError, DeviceError, GraphError
 from .ir.aval import Aval, aval
 from .ir.term import MEMOS, SWEEPS, Term
 from .prims import leaf as leaves
 from .runtime import gradients, plans, tiers
+from .runtime.arrays import duplicate, host, place
+from .runtime.devices import DEVICES, resolve
 from .runtime.memory import allocate
 from .runtime.slots import Leaf, states
-from .tensor import LAST, Tensor, _function, now, repr_short, store, touch
+from .tensor import LAST, Tensor, _function, graph_of, now, repr_short, store, touch
 
-GRAPHS: weakref.WeakValueDictionary[int, Graph] = weakref.WeakValueDictionary()
+GRAPHS: weakref.WeakValueDictionary[int, Scope] = weakref.WeakValueDictionary()
 REMEMBERED = 4                       # graphs whose last backward is kept for gradients of intermediates
-_numbers: list[int] = []
+_numbers: dict[Any, list[int]] = {}        # recycled numbers of scopes, by device
 _made = 0
 _lock = threading.RLock()
 _default: Graph | None = None
@@ -37,61 +39,59 @@ UPDATES: dict[tuple, plans.Binding] = {}
 MEMOS.extend((LEAVES, UPDATES))
 
 
-class Graph:
-    """A scope of tensors.
+class Scope:
+    """The leaves of one graph on one device, with a number of its own: Terms carry it, so operands of two graphs or two devices
+    are told apart by one comparison. A Graph is the scope of its own device."""
 
-    >>> graph = Graph()
-    >>> x, y = graph.tensor([1.0, 2.0]), graph.tensor([3.0, 4.0])
-    >>> z = (x + y) * x
-    >>> z.backward()
-    >>> z.value, x.grad.value, y.grad.value
-    (array([ 4., 12.], dtype=float32), array([5., 8.], dtype=float32), array([1., 2.], dtype=float32))
-    """
+    owner: Any
 
-    def __init__(self, device: Any = "cpu") -> None:
+    def __init__(self, owner: Graph | None, device: Any) -> None:
         global _made
-        self.device = check_device(device)
-        self.slots: set[int] = set()
+        if owner is not None:
+            self.owner = owner
+        self.device = device
+        self.slots: set[int] = set() if owner is None else owner.slots
         with _lock:                  # numbers are recycled: a fresh graph each step finds last step's Terms
-            if _numbers:
-                self.number = heapq.heappop(_numbers)
+            key = device if device == "cpu" else id(device)
+            free = _numbers.setdefault(key, [])
+            if free:
+                self.number = heapq.heappop(free)
             else:
                 self.number, _made = _made, _made + 1
+            self.key = key
+            if device != "cpu":
+                DEVICES[self.number] = device
             GRAPHS[self.number] = self
             dropped = [LAST.pop(next(iter(LAST)), None) for _ in range(len(LAST) - REMEMBERED)]
         del dropped
 
     def __del__(self) -> None:
-        if _numbers is not None and hasattr(self, "number"):      # None: interpreter shutdown
-            heapq.heappush(_numbers, self.number)
-
-    # -- leaves
-
-    def tensor(self, obj: Any, dtype: Any = None, device: Any = None, name: str | None = None, requires_grad: bool = True) -> Tensor:
-        """A leaf with a copy of `obj`: numbers, nested lists, NumPy arrays, anything with `__array__` or `__dlpack__`.
-
-        Python floats become float32, integers int64; arrays keep their dtype. Integers and booleans never want a gradient.
-        Raises DataError for what is no array of numbers, DTypeError for an unknown dtype.
-        """
-        if device is not None:
-            check_device(device)
-        h = self.leaf(to_array(obj, dtype), requires_grad, sys._getframe(1))
-        if name is not None:
-            h._name = name
-        return h
+        if _numbers is not None and hasattr(self, "key"):      # None: interpreter shutdown
+            heapq.heappush(_numbers[self.key], self.number)
 
     def leaf(self, array: np.ndarray, requires_grad: bool, frame: Any) -> Tensor:
-        """A leaf with a copy of `array`."""
+        """A leaf with a copy of `array`. DTypeError where the device has no values of its dtype."""
         av = aval(array.shape, array.dtype)
-        mine, at = allocate(av)
-        mine[...] = array
+        if self.device == "cpu":
+            mine, at = allocate(av)
+            mine[...] = array
+        else:
+            from .runtime.gpu import check_dtype
+            check_dtype(self.device, av.dtype, "tensor")
+            mine, at = place(array, self.device, av)
         return self._handle(mine, at, av, requires_grad, frame)
 
-    def over(self, array: np.ndarray, at: int, av: Aval, frame: Any) -> Tensor:
-        """A leaf that shares `array` (aligned and padded, at address `at`), without gradient."""
+    def over(self, array: Any, at: int, av: Aval, frame: Any) -> Tensor:
+        """A leaf that shares `array` (a DeviceArray, or aligned and padded at address `at`), without gradient."""
         return self._handle(array, at, av, False, frame)
 
-    def _handle(self, array: np.ndarray, at: int, av: Aval, requires_grad: bool, frame: Any) -> Tensor:
+    def holding(self, array: Any, frame: Any) -> Tensor:
+        """A leaf with a copy of an array of this scope's device, without gradient."""
+        if array.__class__ is np.ndarray:            # of the host, or what the host has computed
+            return self.leaf(array, False, frame)
+        return self._handle(duplicate(array), 0, array.aval, False, frame)
+
+    def _handle(self, array: Any, at: int, av: Aval, requires_grad: bool, frame: Any) -> Tensor:
         a = Leaf(self, array, at, av)
         key = (a.slot, self.number, av, requires_grad)
         t = LEAVES.get(key)
@@ -106,11 +106,77 @@ class Graph:
             h.code, h.lasti = c, frame.f_lasti
         return h
 
+    def __repr__(self) -> str:
+        return f"Graph({self.owner.number}, device='{self.device}')"
+
+
+class Graph(Scope):
+    """A scope of tensors.
+
+    `device`: "cpu", "gpu", "gpu:1" or a WgpuDevice; where tensors are made unless they say otherwise.
+
+    >>> graph = Graph()
+    >>> x, y = graph.tensor([1.0, 2.0]), graph.tensor([3.0, 4.0])
+    >>> z = (x + y) * x
+    >>> z.backward()
+    >>> z.value, x.grad.value, y.grad.value
+    (array([ 4., 12.], dtype=float32), array([5., 8.], dtype=float32), array([1., 2.], dtype=float32))
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.others: Any = {}                # scopes on other devices by device; weak once there is one
+        self.permanent: set[Scope] | tuple = ()
+        super().__init__(None, resolve(device))
+
+    @property
+    def owner(self) -> Graph:
+        """The graph of this scope: itself (an attribute would be a cycle)."""
+        return self
+
+    def on(self, device: Any) -> Scope:
+        """The scope of this graph's tensors on a device; lives as long as one of them."""
+        device = resolve(device)
+        if device == self.device:
+            return self
+        key = device if device == "cpu" else id(device)
+        found = self.others.get(key)
+        if found is None:
+            self.others = self.others or weakref.WeakValueDictionary()
+            found = self.others[key] = Scope(self, device)
+        return found
+
+    def kept(self, device: Any) -> Scope:
+        """`on(device)`, kept as long as this graph: for expressions without leaves."""
+        found = self.on(device)
+        if found is not self:
+            self.permanent = {*self.permanent, found}
+        return found
+
+    def numbers(self) -> list[int]:
+        """The numbers of all scopes of this graph."""
+        return [self.number, *[s.number for s in self.others.values()]]
+
+    # -- leaves
+
+    def tensor(self, obj: Any, dtype: Any = None, device: Any = None, name: str | None = None, requires_grad: bool = True) -> Tensor:
+        """A leaf with a copy of `obj`: numbers, nested lists, NumPy arrays, anything with `__array__` or `__dlpack__`.
+
+        Python floats become float32, integers int64; arrays keep their dtype. Integers and booleans never want a gradient.
+        `device`: the graph's own if left out. Raises DataError for what is no array of numbers, DTypeError for an unknown
+        dtype or one that the device lacks.
+        """
+        scope = self if device is None else self.on(device)
+        h = scope.leaf(to_array(obj, dtype), requires_grad, sys._getframe(1))
+        if name is not None:
+            h._name = name
+        return h
+
     def zero_grad(self) -> None:
         """Forgets the gradients of all tensors of the graph."""
         for slot in [s for s in self.slots if states[s]]:
             gradients.forget(slot)
-        LAST.pop(self.number, None)
+        for number in self.numbers():
+            LAST.pop(number, None)
 
     # -- plans over several tensors
 
@@ -155,8 +221,11 @@ class Graph:
         for h in tensors:
             if not isinstance(h, Tensor):
                 raise DataError(op, type(h).__name__, "a tensor is expected")
-            if h.term.graph is not None and h.term.graph != self.number:
+            if h.term.graph is not None and h.term.graph != self.number and h.graph is not self:
                 raise GraphError(op, f"{self!r} with a tensor of {h.graph!r}", "the tensor belongs to another graph")
+        found = {h.device: h for h in tensors if h.term.graph is not None}
+        if len(found) > 1:
+            raise DeviceError(op, " and ".join(map(str, found)), "the tensors lie on two devices", "move them to one with x.to(device)")
 
     # -- to look at
 
@@ -168,9 +237,6 @@ class Graph:
     def __str__(self) -> str:
         from .picture import listing
         return listing(self)
-
-    def __repr__(self) -> str:
-        return f"Graph({self.number}, device={self.device!r})"
 
     def to_dot(self) -> str:
         """The graph in Graphviz's language."""
@@ -196,14 +262,14 @@ class Graph:
         self._mine("profile", tensors)
         roots = [h.term for h in tensors]
         if not tensors:
-            last = LAST.get(self.number)
+            last = next((LAST[n] for n in self.numbers() if n in LAST), None)
             if last is None:
                 raise GraphError("profile", repr(self), "nothing was run backward yet", "name the tensors: graph.profile(z)")
             root, ct = last if last.__class__ is tuple else (last, None)
             leaves_ = [t for t in plans.canonical([root.term])[1] if t.needs_grad]
             found = plans.derivative(root.term, None if ct is None else ct.term, leaves_)
             roots = [root.term, *(g for g in found if g is not None)]
-        rows = profile(roots, plans.canonical(roots)[1], rounds)
+        rows = profile(roots, plans.canonical(roots)[1], rounds, plans.device_among(roots))
         total = sum(r.seconds for r in rows)
         return "\n".join([f"{total * 1e6:10.1f} us  in {len(rows)} steps", *map(str, sorted(rows, key=lambda r: -r.seconds))])
 
@@ -225,6 +291,8 @@ def _as_dtype(new: Tensor, old: Tensor) -> Tensor:
 def update(h: Tensor, new: Tensor) -> None:
     """Computes `new` into the leaf `h`."""
     if new.term.graph is not None and new.term.graph != h.term.graph:
+        if new.graph is h.graph:
+            raise DeviceError("set", f"{h.device} with {new.device}", "the tensors lie on two devices", f"move it: x.to('{h.device}')")
         raise GraphError("set", f"{h.graph!r} with a tensor of {new.graph!r}", "the tensors belong to two graphs")
     new = _as_dtype(new, h)
     key = (h.term, new.term)
@@ -243,13 +311,15 @@ class Prepared:
         updated = {old.a.slot for old, _ in pairs}
         frame = sys._getframe(1)
         # an argument does not change its leaf, unless the leaf is updated as well
-        self.inputs = tuple([h if h.a.slot in updated else graph.leaf(h._array(), False, frame) for h in inputs])
+        self.inputs = tuple([h if h.a.slot in updated else graph_of(h).holding(h._held(), frame) for h in inputs])
         self.slots = [h.a.slot for h in self.inputs]
         self.binding = plans.values([h.term for h in outputs], [(old.term, new.term) for old, new in pairs],
                                     moved={h.a.slot: slot for h, slot in zip(inputs, self.slots, strict=True)})
         self.scalars = [not h.ndim for h in outputs]
         self.fast: Callable | None = None
-        if tiers.native():
+        if getattr(self.binding.plan, "device", None) != "cpu":
+            self.binding.go_native()
+        elif tiers.native():
             self.binding.go_native()
             if not updated.intersection(self.slots):
                 self.fast = tiers.bind_numbers(self.binding.plan, self.binding.slots, self.binding.targets, self.slots,
@@ -267,8 +337,8 @@ class Prepared:
         if len(args) != len(self.inputs):
             raise DataError("compile", f"{len(args)} arguments", f"{len(self.inputs)} inputs were declared")
         for h, v in zip(self.inputs, args, strict=True):
-            store(h, v._array() if isinstance(v, Tensor) else v)
-        found = self.binding.run()
+            store(h, v._held() if isinstance(v, Tensor) else v)
+        found = [host(a) for a in self.binding.run()]
         out = [a.item() if scalar else a.copy() for a, scalar in zip(found, self.scalars, strict=True)]
         return tuple(out) if self.many else out[0]
 
@@ -299,15 +369,16 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
 
     Raises ValueError for `copy=False` on anything but a tensor: values are always copied in.
     """
-    check_device(device)
     if isinstance(obj, Tensor):
+        if device is not None:
+            obj = obj.to(device)
         same = dtype is None or dtype_of(dtype) == obj.dtype
         if copy:
-            return obj.graph.tensor(obj, dtype)
+            return obj.graph.tensor(obj, dtype, obj.device)
         return obj if same else _function("astype")(obj, dtype_of(dtype))
     if copy is False:
         raise DataError("asarray", type(obj).__name__, "values from outside are always copied", "leave copy out")
-    h = default_graph().tensor(obj, dtype)
+    h = default_graph().tensor(obj, dtype, device)
     h.code, h.lasti = user_frame(sys._getframe(1))
     return h
 

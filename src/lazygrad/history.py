@@ -17,9 +17,10 @@ from .errors import DataError, GradientError, IndexingError
 from .ir.term import Term, substitute, term, toposort
 from .prims import leaf as leaves
 from .runtime import plans, slots
+from .runtime.arrays import duplicate
 from .runtime.gradients import SHOWN
 from .runtime.slots import Leaf
-from .tensor import LAST, Tensor, _function, repr_short, wrap
+from .tensor import LAST, Tensor, _function, graph_of, repr_short, wrap
 
 DERIVED = "derivative"               # first entry of `b` of handles made by differentiation: they read all of `a`'s history
 INDEXED = ("gather", "scatter")      # Prims whose indices are data
@@ -74,7 +75,7 @@ def blame(root: Tensor, error: IndexingError) -> None:
         error.add_note(line)
 
 
-def computed_above(root: Tensor, stamp: int) -> np.ndarray | None:
+def computed_above(root: Tensor, stamp: int) -> Any:
     """The value of a deep tensor, computed from values that are known below it; None where none are.
 
     So `x = step(x); x.forward()` costs a step and not the whole history, and finds the same plan each time: the known values
@@ -87,11 +88,11 @@ def computed_above(root: Tensor, stamp: int) -> np.ndarray | None:
     starts = [h for h in order if known(h)]
     if not starts or any(h.b.__class__ is tuple and h.b[:1] == (DERIVED,) for h in order):
         return None
-    graph, frame = root.graph, sys._getframe(1)
-    stand_ins = [graph.leaf(h._array(), False, frame) for h in starts]
+    frame = sys._getframe(1)
+    stand_ins = [graph_of(h).holding(h._held(), frame) for h in starts]
     new = rebuilt(order, {id(h): leaf.term for h, leaf in zip(starts, stand_ins, strict=True)})[id(root)]
     # a copy: the next step finds the same Term, and its plan writes the same result
-    return wrap(new, None, tuple(stand_ins))._array().copy()
+    return duplicate(wrap(new, None, tuple(stand_ins))._held())
 
 
 def placeholder(x: Tensor, level: int = 0) -> Term:
@@ -184,22 +185,21 @@ def of_intermediate(h: Tensor) -> Tensor | None:
     root, ct = last if last.__class__ is tuple else (last, None)
     frame = sys._getframe(2)
     if h is root:
-        array = np.ones(h.shape, h.dtype) if ct is None else ct._array()
-        return h.graph.leaf(array, False, frame)
+        return graph_of(h).holding(np.ones(h.shape, h.dtype), frame) if ct is None else graph_of(h).holding(ct._held(), frame)
     order = history(root)
     if all(k is not h for k in order):
         return None
     g = through(root, h, ct, order)
     if g is None:
         return None
-    return h.graph.leaf(wrap(g, root, (DERIVED, ct, h))._array(), False, frame)
+    return graph_of(h).holding(wrap(g, root, (DERIVED, ct, h))._held(), frame)
 
 
 def accumulate_symbolic(root: Tensor, ct: Tensor | None) -> None:
     """`backward(create_graph=True)`: the gradients of leaves become expressions, added to what is there."""
     sources = [t for t in toposort([root.term]) if t.op is leaves.source and t.needs_grad]
     gradients = plans.derivative(root.term, None if ct is None else ct.term, sources)
-    graph = root.graph
+    graph = graph_of(root)
     owners: dict[int, Any] = {k.a.slot: k for k in history(root) if k.a.__class__ is Leaf}
     for source, g in zip(sources, gradients, strict=True):
         if g is None:

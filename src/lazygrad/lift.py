@@ -17,12 +17,12 @@ import numpy as np
 
 from . import dtypes
 from .context import BARRED, PACKAGE, USERS, barred, source_line, user_frame
-from .errors import DataError, GraphError, LazygradError
+from .errors import DataError, LazygradError
 from .ir.aval import Aval
 from .ir.term import MEMOS, SWEEPS, Term, term
 from .prims.base import REGISTRY, Prim
 from .prims.leaf import filled
-from .tensor import DeepTensor, Tensor, adopt, graph_of
+from .tensor import DeepTensor, Tensor, adopt, graph_of, mismatch
 
 Operand = Term | bool | int | float | complex       # a parameter that takes a tensor or a weakly typed Python number
 Terms = tuple[Operand, ...]                         # a parameter that takes a list or tuple of them
@@ -212,8 +212,7 @@ class Lifted:
             for h in held:
                 if h.term.graph is not None and held[0].term.graph is not None and h.term.graph != held[0].term.graph:
                     base = next(k for k in held if k.term.graph is not None)
-                    error = GraphError(self.name, f"{graph_of(base)!r} with {graph_of(h)!r}", "the operands belong to two graphs",
-                                       "make one in the other's graph: graph.tensor(x)")
+                    error = mismatch(self.name, base, h)
                     _note(error, code, at)
                     raise error
             call = inspect.BoundArguments(self.signature, values)

@@ -14,6 +14,7 @@ from .errors import NonFiniteError
 from .history import history, symbolic
 from .ir.term import Term, toposort
 from .prims.leaf import source
+from .runtime.arrays import host
 from .runtime.slots import BUFFERS, Leaf
 from .tensor import Tensor
 
@@ -42,7 +43,7 @@ def culprit(root: Term) -> tuple[Term, list[np.ndarray], np.ndarray] | None:
     from .reference import program
     order = toposort([root])
     sources = [t for t in order if t.op is source]
-    values: dict[Term, np.ndarray] = {t: BUFFERS[t.params[0]] for t in sources}
+    values: dict[Term, np.ndarray] = {t: host(BUFFERS[t.params[0]]) for t in sources}
     last = {a: i for i, t in enumerate(order) for a in t.args}
     for i, t in enumerate(order):
         args = list(dict.fromkeys(t.args))

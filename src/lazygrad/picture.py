@@ -21,8 +21,9 @@ from .tensor import Tensor
 def live(graph: Any) -> list[Tensor]:
     """The live tensors of a graph, operands before users, leaves by slot."""
     ready = {id(slots.VIEWS[s]) for s in graph.slots if slots.states[s] != 2 and slots.VIEWS[s] is not None}
+    numbers = set(graph.numbers())
     mine = [o for o in gc.get_objects() if isinstance(o, Tensor) and hasattr(o, "lasti") and o.term is not None and
-            o.term.graph == graph.number and id(o) not in ready]
+            o.term.graph in numbers and id(o) not in ready]
 
     def place(h: Tensor) -> tuple:
         return h.term.depth, h.a.slot if h.a.__class__ is Leaf else 1 << 30, h.code.co_firstlineno, h.lasti
@@ -58,7 +59,7 @@ def rows(graph: Any) -> list[tuple[str, str, str, str, str, str, str]]:
     """(name, op, inputs, dtype, shape, device, line) of every live tensor."""
     tensors = live(graph)
     names = _named(tensors)
-    return [(names[id(h)], _op(h), ", ".join(_inputs(h, names)), h.dtype.name, str(list(h.shape)), h.device, source_line(h.code, h.lasti))
+    return [(names[id(h)], _op(h), ", ".join(_inputs(h, names)), h.dtype.name, str(list(h.shape)), str(h.device), source_line(h.code, h.lasti))
             for h in tensors]
 
 
@@ -143,4 +144,4 @@ def explain(tensors: tuple[Tensor, ...]) -> str:
             static = [f"{k}={v}" for k, v in t.keywords.items()]
             text = f"{t.op.name}({', '.join([f't{number[a]}' for a in t.args] + static)})"
         lines.append(f"  t{number[t]} = {text}: {t.aval}")
-    return "\n".join([*lines, "", tiers.explain(roots, sources)])
+    return "\n".join([*lines, "", tiers.explain(roots, sources, plans.device_among(roots))])

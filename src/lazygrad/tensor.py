@@ -12,10 +12,22 @@ import numpy as np
 
 from . import dtypes
 from .context import PACKAGE, no_grad, source_line, user_frame
-from .data import check_device, dtype_of, to_array
-from .errors import DataError, DTypeError, GradientError, GraphError, IndexingError, ShapeError
+from .data import dtype_of, to_array
+from .errors import (
+    DataError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    GraphError,
+    IndexingError,
+    LazygradError,
+    ShapeError,
+)
 from .ir.term import Term, register_handles, release
+from .prims.base import REGISTRY
 from .runtime import gradients, plans, slots
+from .runtime.arrays import DeviceArray, assign, duplicate, host
+from .runtime.devices import device_of, resolve
 from .runtime.slots import BUFFERS, Leaf
 
 STAMP = 0                                  # moves whenever the data of any leaf changes
@@ -35,7 +47,7 @@ def now() -> int:
 
 
 def graph_of(h: Tensor | None) -> Any:
-    """The Graph of a handle; the default graph of none."""
+    """The Scope of a handle: its graph on its device; the default graph of none."""
     from .graph import GRAPHS, default_graph
     if h is None or h.term.graph is None:
         return default_graph()
@@ -93,12 +105,13 @@ class Tensor:
         return self.term.aval.nbytes
 
     @property
-    def device(self) -> str:
-        return "cpu"
+    def device(self) -> Any:
+        """"cpu", or the WgpuDevice that the tensor lies on."""
+        return device_of(self.term.graph)
 
     @property
     def graph(self) -> Any:
-        return graph_of(self)
+        return graph_of(self).owner
 
     @property
     def requires_grad(self) -> bool:
@@ -213,13 +226,15 @@ class Tensor:
             array = to_array(ct, op="backward")
             if array.shape != self.shape:
                 raise ShapeError("backward", f"a cotangent of shape {array.shape}", f"the tensor's shape is {self.shape}", "pass an array of that shape")
-            return self.graph.leaf(to_array(array, self.dtype, "backward"), False, sys._getframe(2))
+            return graph_of(self).leaf(to_array(array, self.dtype, "backward"), False, sys._getframe(2))
+        if ct.term.graph is not None and ct.term.graph != self.term.graph:
+            raise mismatch("backward", self, ct)
         if ct.shape != self.shape:
             raise ShapeError("backward", f"a cotangent of shape {ct.shape}", f"the tensor's shape is {self.shape}", "pass an array of that shape")
         return ct if ct.dtype == self.dtype else _function("astype")(ct, self.dtype)
 
-    def _array(self) -> np.ndarray:
-        """The present value without a copy: not to be kept, nor written."""
+    def _held(self) -> Any:
+        """The present value where it lies, computed if need be: not to be kept, nor written."""
         a = self.a
         if a.__class__ is Leaf:
             return BUFFERS[a.slot]
@@ -228,10 +243,22 @@ class Tensor:
         found = self._value
         return BUFFERS[self.term.params[0]] if found is None else found      # None: an expression that is just a leaf
 
+    def _array(self) -> np.ndarray:
+        """The present value on the host, without a copy if it is there: not to be kept, nor written."""
+        found = self._held()
+        if found.__class__ is np.ndarray:
+            return found
+        try:
+            return found.numpy()
+        except IndexingError as error:                  # a GPU reports an index error when a value is read
+            self._blame(error)
+            raise
+
     @property
     def value(self) -> np.ndarray:
         """The value as a NumPy array of its own (a copy); computed if it is not known."""
-        return self._array().copy()
+        found = self._held()
+        return found.copy() if found.__class__ is np.ndarray else self._array()
 
     def explain_nan(self) -> str:
         """The first operation that made a NaN or an infinity here: its line and the ranges of its operands, as text."""
@@ -268,10 +295,10 @@ class Tensor:
         if value is None:
             gradients.forget(a.slot)
             return
-        array = to_array(value, op="grad")
+        array = value._held() if isinstance(value, Tensor) else to_array(value, op="grad")
         if array.shape != self.shape:
             raise ShapeError("grad", f"shape {array.shape}", f"the tensor's shape is {self.shape}")
-        gradients.put(a.slot, self.term.aval, np.array(array))
+        gradients.put(a.slot, self.term.aval, duplicate(array))
 
     def set(self, new: Any) -> Tensor:
         """Gives a leaf new values, in place: an array, a number, or a tensor (computed into the leaf). Returns the leaf.
@@ -302,9 +329,19 @@ class Tensor:
         return _function("stop_gradient")(self)
 
     def to(self, device: Any) -> Tensor:
-        """The tensor on another device."""
-        check_device(device)
-        return self
+        """The tensor on another device: itself if it is there already.
+
+        The result is an expression like any other: it follows its source, and derivatives flow back through it.
+        """
+        device = resolve(device)
+        if device == self.device:
+            return self
+        source = self.term.graph
+        scope = self.graph.kept(device) if source is None else self.graph.on(device)
+        if device != "cpu":
+            from .runtime.gpu import check_dtype
+            check_dtype(device, self.dtype, "to")
+        return wrap(REGISTRY["place"](self.term, scope=scope.number, source=source), self, scope)       # the handle keeps the scope
 
     # -- as Python and NumPy see it
 
@@ -435,11 +472,27 @@ def repr_short(h: Tensor) -> str:
 
 
 def store(h: Tensor, new: Any) -> None:
-    """Copies numbers into a leaf's buffer."""
+    """Copies numbers, or an array of any device, into a leaf's buffer."""
     buffer = BUFFERS[h.a.slot]
     if new.__class__ is np.ndarray and new.shape == buffer.shape and new.dtype == buffer.dtype:      # the usual case
-        buffer[...] = new
+        if buffer.__class__ is np.ndarray:
+            buffer[...] = new
+        else:
+            buffer.write(new)
         return
+    if buffer.__class__ is np.ndarray:
+        convert(h, buffer, host(new))
+    elif new.__class__ is DeviceArray and new.dtype == buffer.dtype:
+        h._check(new.shape, new.dtype)
+        assign(buffer, new)
+    else:
+        array = np.empty(buffer.shape, buffer.dtype)
+        convert(h, array, host(new))
+        buffer.write(array)
+
+
+def convert(h: Tensor, buffer: np.ndarray, new: Any) -> None:
+    """Copies what may become values of the leaf `h` into `buffer`, an array of its shape and dtype."""
     if isinstance(new, (bool, int, float, complex)) and not isinstance(new, np.generic):
         if h.ndim:
             h._check((), h.dtype)
@@ -457,6 +510,13 @@ def store(h: Tensor, new: Any) -> None:
         np.copyto(buffer, array, casting="unsafe" if weak else "same_kind")
 
 
+def mismatch(op: str, x: Tensor, y: Tensor) -> LazygradError:
+    """The error for operands of two devices or two graphs."""
+    if x.graph is y.graph:
+        return DeviceError(op, f"{x.device} with {y.device}", "the operands lie on two devices", f"move one: x.to('{x.device}')")
+    return GraphError(op, f"{x.graph!r} with {y.graph!r}", "the operands belong to two graphs", "make one in the other's graph: graph.tensor(x)")
+
+
 def _function(name: str) -> Any:
     from .lift import FUNCTIONS
     found = FUNCTIONS.get(name)
@@ -466,5 +526,5 @@ def _function(name: str) -> Any:
     return found
 
 
-__all__ = ["LAST", "PACKAGE", "DeepTensor", "Tensor", "adopt", "check_device", "copied", "dtype_of", "graph_of", "no_grad", "source_line", "store",
+__all__ = ["LAST", "PACKAGE", "DeepTensor", "Tensor", "adopt", "copied", "dtype_of", "graph_of", "no_grad", "source_line", "store",
            "to_array", "touch", "user_frame", "wrap"]

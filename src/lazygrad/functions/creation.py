@@ -5,15 +5,20 @@ In: shapes, dtypes, Python numbers. Out: tensors without leaves, of the default 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
+from collections.abc import Callable
 
 import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError, ShapeError
+from ..graph import default_graph
 from ..ir.term import Term
 from ..lift import Operand
+from ..runtime.devices import device_of, resolve
 from .promotion import (
     P,
     Shape,
@@ -36,16 +41,32 @@ def chosen(op: str, dtype: object, default: np.dtype) -> np.dtype:
     return default if dtype is None else as_dtype(op, dtype)
 
 
-def on_cpu(op: str, device: object) -> None:
-    """Creation functions take `device`, as the Array API asks; there is one here."""
+def placed(t: Term, device: object, like: Term | None) -> Term:
+    """The constant `t` on a device: the one named, else that of `like`, else wherever it is used."""
     if device is not None:
-        from ..tensor import check_device
-        check_device(device)
+        found = resolve(device)
+        scope = None if found == "cpu" else default_graph().kept(found).number
+    else:
+        scope = None if like is None or device_of(like.graph) == "cpu" else like.graph
+    return t if scope is None else P.place(t, scope=scope, source=None)
+
+
+def creates(rule: Callable[..., Term]) -> Callable[..., Term]:
+    """The rule with its argument `device` heeded."""
+    signature = inspect.signature(rule)
+
+    @functools.wraps(rule)
+    def made(*args: object, **kwargs: object) -> Term:
+        given = signature.bind(*args, **kwargs).arguments
+        x = args[0] if args else given.get("x")
+        return placed(rule(*args, **kwargs), given.get("device"), x if isinstance(x, Term) else None)
+    return made
 
 
 # ---- constants ------------------------------------------------------------------------------------------------------------
 
 @public()
+@creates
 def zeros(shape: object, dtype: object = None, device: object = None) -> Term:
     """Zeros, float32 by default.
 
@@ -53,11 +74,11 @@ def zeros(shape: object, dtype: object = None, device: object = None) -> Term:
     >>> lg.zeros((2, 2)).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
     """
-    on_cpu("zeros", device)
     return constant(0, positive_shape("zeros", shape), chosen("zeros", dtype, dtypes.DEFAULT_FLOAT))
 
 
 @public()
+@creates
 def ones(shape: object, dtype: object = None, device: object = None) -> Term:
     """Ones, float32 by default.
 
@@ -65,11 +86,11 @@ def ones(shape: object, dtype: object = None, device: object = None) -> Term:
     >>> lg.ones(2).tolist()
     [1.0, 1.0]
     """
-    on_cpu("ones", device)
     return constant(1, positive_shape("ones", shape), chosen("ones", dtype, dtypes.DEFAULT_FLOAT))
 
 
 @public()
+@creates
 def empty(shape: object, dtype: object = None, device: object = None) -> Term:
     """Zeros: a lazy array has no memory that could be left as it was.
 
@@ -77,11 +98,11 @@ def empty(shape: object, dtype: object = None, device: object = None) -> Term:
     >>> lg.empty((2, 3)).shape
     (2, 3)
     """
-    on_cpu("empty", device)
     return constant(0, positive_shape("empty", shape), chosen("empty", dtype, dtypes.DEFAULT_FLOAT))
 
 
 @public()
+@creates
 def full(shape: object, fill_value: Operand, dtype: object = None, device: object = None) -> Term:
     """An array of one value; its dtype is the value's by default.
 
@@ -89,7 +110,6 @@ def full(shape: object, fill_value: Operand, dtype: object = None, device: objec
     >>> lg.full(2, 7).tolist()
     [7, 7]
     """
-    on_cpu("full", device)
     return filled("full", positive_shape("full", shape), fill_value, dtype, None)
 
 
@@ -102,6 +122,7 @@ def filled(op: str, shape: Shape, value: Term | complex, dtype: object, default:
 
 
 @public()
+@creates
 def zeros_like(x: Term, dtype: object = None, device: object = None) -> Term:
     """Zeros of x's shape, and dtype by default.
 
@@ -109,11 +130,11 @@ def zeros_like(x: Term, dtype: object = None, device: object = None) -> Term:
     >>> lg.zeros_like(lg.asarray([1, 2])).tolist()
     [0, 0]
     """
-    on_cpu("zeros_like", device)
     return constant(0, x.aval.shape, chosen("zeros_like", dtype, x.aval.dtype))
 
 
 @public()
+@creates
 def ones_like(x: Term, dtype: object = None, device: object = None) -> Term:
     """Ones of x's shape, and dtype by default.
 
@@ -121,11 +142,11 @@ def ones_like(x: Term, dtype: object = None, device: object = None) -> Term:
     >>> lg.ones_like(lg.asarray([1, 2])).tolist()
     [1, 1]
     """
-    on_cpu("ones_like", device)
     return constant(1, x.aval.shape, chosen("ones_like", dtype, x.aval.dtype))
 
 
 @public()
+@creates
 def empty_like(x: Term, dtype: object = None, device: object = None) -> Term:
     """Zeros of x's shape, and dtype by default.
 
@@ -133,11 +154,11 @@ def empty_like(x: Term, dtype: object = None, device: object = None) -> Term:
     >>> lg.empty_like(lg.asarray([1, 2])).shape
     (2,)
     """
-    on_cpu("empty_like", device)
     return constant(0, x.aval.shape, chosen("empty_like", dtype, x.aval.dtype))
 
 
 @public()
+@creates
 def full_like(x: Term, fill_value: Operand, dtype: object = None, device: object = None) -> Term:
     """One value in x's shape, and dtype by default.
 
@@ -145,7 +166,6 @@ def full_like(x: Term, fill_value: Operand, dtype: object = None, device: object
     >>> lg.full_like(lg.asarray([1, 2]), 5).tolist()
     [5, 5]
     """
-    on_cpu("full_like", device)
     return filled("full_like", x.aval.shape, fill_value, dtype, x.aval.dtype)
 
 
@@ -164,6 +184,7 @@ def line(size: int, start: Real, step: Real, dtype: np.dtype) -> Term:
 
 
 @public()
+@creates
 def arange(start: Real, stop: Real | None = None, step: Real = 1, dtype: object = None, device: object = None) -> Term:
     """start, start + step, ... below stop (0 to start if it is alone). int64, or float32 if one of them is a float.
 
@@ -171,7 +192,6 @@ def arange(start: Real, stop: Real | None = None, step: Real = 1, dtype: object 
     >>> lg.arange(2, 8, 3).tolist()
     [2, 5]
     """
-    on_cpu("arange", device)
     if stop is None:
         start, stop = 0, start
     if step == 0:
@@ -182,6 +202,7 @@ def arange(start: Real, stop: Real | None = None, step: Real = 1, dtype: object 
 
 
 @public()
+@creates
 def linspace(start: Real, stop: Real, num: int = 50, dtype: object = None, device: object = None, endpoint: bool = True) -> Term:
     """`num` numbers from start to stop, evenly apart; without stop itself if not `endpoint`. float32 by default.
 
@@ -189,7 +210,6 @@ def linspace(start: Real, stop: Real, num: int = 50, dtype: object = None, devic
     >>> lg.linspace(0, 1, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    on_cpu("linspace", device)
     size = operator.index(num)
     if size < 0:
         raise ShapeError("linspace", f"num={num}", "a count is negative", "pass 0 or more")
@@ -206,6 +226,7 @@ def linspace(start: Real, stop: Real, num: int = 50, dtype: object = None, devic
 # ---- matrices and grids -------------------------------------------------------------------------------------------------------
 
 @public()
+@creates
 def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: object = None, device: object = None) -> Term:
     """Ones on the k-th diagonal of an (n_rows, n_cols) matrix, zeros elsewhere. float32 by default.
 
@@ -213,7 +234,6 @@ def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: object = None
     >>> lg.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    on_cpu("eye", device)
     m, n = positive_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     row = broadcast(reshaped(line(m, k, 1, dtypes.int64), (m, 1)), (m, n))
     column = broadcast(reshaped(line(n, 0, 1, dtypes.int64), (1, n)), (m, n))
@@ -221,6 +241,7 @@ def eye(n_rows: int, n_cols: int | None = None, k: int = 0, dtype: object = None
 
 
 @public()
+@creates
 def identity(n: int, dtype: object = None, device: object = None) -> Term:
     """The (n, n) identity matrix.
 
@@ -228,7 +249,7 @@ def identity(n: int, dtype: object = None, device: object = None) -> Term:
     >>> lg.identity(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return eye(n, None, 0, dtype, device)
+    return eye(n, None, 0, dtype)
 
 
 @public()

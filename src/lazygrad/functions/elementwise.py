@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError
+from ..errors import DeviceError, DTypeError
 from ..ir.record import record
 from ..ir.term import Term
 from ..lift import Operand
+from ..runtime.devices import device_of, resolve
 from .promotion import P, as_dtype, cast, constant, inexact, pair
 from .table import deferred, public
 
@@ -330,6 +331,8 @@ def astype(x: Term, dtype: object, copy: bool = True, device: object = None) -> 
     >>> lg.astype(lg.asarray([1.5, 2.0]), "int64").tolist()
     [1, 2]
     """
+    if device is not None and resolve(device) != device_of(x.graph):
+        raise DeviceError("astype", f"{device_of(x.graph)} to {device}", "values do not move between devices here", "use x.to(device)")
     return cast(x, as_dtype("astype", dtype))
 
 

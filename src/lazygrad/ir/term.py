@@ -93,7 +93,10 @@ def register_handles(shallow: type, deep: type) -> None:
 
 
 def term(op: Any, args: tuple[Term, ...], params: tuple, aval: Aval, graph: int | None = None) -> Term:
-    """The interned Term. Called by Prims on checked arguments; `params` is in the order of `op.names`."""
+    """The interned Term. Called by Prims on checked arguments; `params` is in the order of `op.names`.
+
+    It reads the graph of its arguments, but for a `scoped` op, whose first parameter says which one it belongs to.
+    """
     key = (op, args, params, aval)
     found = TERMS.get(key)
     if found is not None:
@@ -101,6 +104,8 @@ def term(op: Any, args: tuple[Term, ...], params: tuple, aval: Aval, graph: int 
     if len(TERMS) > _limit:
         sweep()
     depth, needs_grad = 0, False
+    if op.scoped:
+        graph = params[0]
     for a in args:
         if a.depth > depth:
             depth = a.depth

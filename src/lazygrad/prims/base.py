@@ -143,16 +143,16 @@ class Prim:
 
     `numpy(*arrays, **params)` is its meaning and the oracle of every test; `infer(*avals, **params)` its type (raises
     the errors of `lazygrad.errors`); `names` the order of its static parameters. `types` keeps what `infer` said, of one
-    operand and of two alike.
+    operand and of two alike. `scoped`: its Terms belong to the graph and device that their first parameter names.
     """
 
     def __init__(self, name: str, numpy: Callable[..., Any], infer: Callable[..., Aval], lowering: Lowering,
-                 derivative: Derivative | None = None, names: tuple[str, ...] = ()) -> None:
+                 derivative: Derivative | None = None, names: tuple[str, ...] = (), scoped: bool = False) -> None:
         if name in REGISTRY:
             raise ValueError(f"two primitives are named {name!r}")
         REGISTRY[name] = self
         self.name, self.numpy, self.infer, self.lowering, self.derivative, self.names = name, numpy, infer, lowering, derivative, names
-        self.differentiable = derivative is not None
+        self.differentiable, self.scoped = derivative is not None, scoped
         self.types: tuple[dict[Aval, Aval], dict[Aval, Aval]] = ({}, {})
 
     def wants_grad(self, params: tuple) -> bool:

@@ -413,6 +413,10 @@ def _astype(x: np.ndarray, *, dtype: np.dtype) -> np.ndarray:
 cast = Prim("cast", _astype, lambda x, *, dtype: aval(x.shape, dtype), Elementwise(lambda x, *, dtype: scalar_cast(x, dtype)),
             Linear((0,), lambda ct, o, x, *, dtype: (cast(ct, dtype=x.aval.dtype),)), ("dtype",))
 stop_gradient = unary("stop_gradient", lambda x: x.view(), "fiubc", lower=lambda x: x)
+# x as an expression of the scope with that number, coming from another one where `source` says so (None: a constant)
+place = Prim("place", lambda x, *, scope, source: x.view(), lambda x, *, scope, source: x, Elementwise(lambda x, *, scope, source: x),
+             Linear((0,), lambda ct, o, x, *, scope, source: (ct if source is None else place(ct, scope=source, source=scope),)),
+             ("scope", "source"), scoped=True)
 
 
 # ---- complex --------------------------------------------------------------------------------------------------------

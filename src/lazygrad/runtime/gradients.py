@@ -7,10 +7,12 @@ next backward writes into a copy, or into the same buffer once nobody holds the 
 from __future__ import annotations
 
 from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
 from ..ir.aval import Aval
+from .arrays import assign, fill, host
 from .slots import EXACT_COUNTS, GRADIENTS, VIEWS, allocate_gradient, grads, states
 
 ABSENT, PRESENT, SHOWN = 0, 1, 2
@@ -44,9 +46,9 @@ def prepare(slot: int, av: Aval) -> None:
         if not unseen(slot):
             view, old = VIEWS[slot], GRADIENTS[slot]
             if old is None:                              # a symbolic gradient (create_graph)
-                old = view.value
+                old = view._held()
             VIEWS[slot] = None
-            np.copyto(allocate_gradient(slot, av), old)
+            assign(allocate_gradient(slot, av), old)
         states[slot] = PRESENT
     elif GRADIENTS[slot] is None:
         allocate_gradient(slot, av)
@@ -64,33 +66,33 @@ def uniform(slots: list[int], avals: list[Aval]) -> int:
         return ABSENT
     for slot, state in zip(slots, present, strict=True):
         if not state:
-            GRADIENTS[slot].fill(-0.0)
+            fill(GRADIENTS[slot], -0.0)
             states[slot] = PRESENT
     return PRESENT
 
 
-def accumulate(slots: list[int], avals: list[Aval], arrays: list[np.ndarray]) -> None:
-    """Writes or adds computed gradients (the interpreted tier; native plans do this themselves)."""
+def accumulate(slots: list[int], avals: list[Aval], arrays: list[Any]) -> None:
+    """Writes or adds computed gradients (where no plan does this itself)."""
     for slot, av, array in zip(slots, avals, arrays, strict=True):
         prepare(slot, av)
         mine = GRADIENTS[slot]
         if states[slot]:
             with np.errstate(all="ignore"):
-                np.add(mine, array, out=mine)
+                assign(mine, np.add(host(mine), host(array)))
         else:
-            np.copyto(mine, array)
+            assign(mine, array)
             states[slot] = PRESENT
 
 
-def put(slot: int, av: Aval, array: np.ndarray) -> None:
+def put(slot: int, av: Aval, array: Any) -> None:
     """Replaces the gradient by `array` (`x.grad = array`)."""
     forget(slot)
     prepare(slot, av)
-    np.copyto(GRADIENTS[slot], array, casting="same_kind")
+    assign(GRADIENTS[slot], array)
     states[slot] = PRESENT
 
 
-def shown(slot: int) -> np.ndarray | None:
+def shown(slot: int) -> Any:
     """The gradient's array, to be handed out: from now on it does not change while anyone holds it."""
     if not states[slot]:
         return None

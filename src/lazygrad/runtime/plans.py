@@ -18,6 +18,7 @@ from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
 from ..prims.base import REGISTRY
 from . import gradients, tiers
+from .devices import device_of
 from .slots import BUFFERS
 
 INTERPRETED = 2                    # runs of a small plan before it is compiled
@@ -40,8 +41,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+class TwoDevices(Exception):
+    """A value moves between devices below these roots: no one plan computes them."""
+
+
+def crosses(t: Term) -> bool:
+    """Whether `t` is the move of a value from one device to another."""
+    return t.op.scoped and t.params[1] is not None
+
+
 def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
-    """The structure below `roots`, leaves numbered by first use, and the leaves in that order."""
+    """The structure below `roots`, leaves numbered by first use, and the leaves in that order. Raises TwoDevices."""
     key: list = []
     sources: list[Term] = []
     number: dict[Term, int] = {}
@@ -51,18 +61,20 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
             key.append((t.aval, t.needs_grad))
             sources.append(t)
         else:
+            if t.op.scoped and crosses(t):
+                raise TwoDevices
             key.append((t.op, tuple([number[a] for a in t.args]), t.params, t.aval))
     key.append(tuple([number[r] for r in roots]))
     return tuple(key), sources
 
 
 class Variant:
-    """Roots over sources, with one interpreter and one executable."""
+    """Roots over sources on one device, with one interpreter and one executable."""
 
-    __slots__ = ("executable", "interpreter", "into", "roots", "size", "sources", "terms")
+    __slots__ = ("device", "executable", "interpreter", "into", "roots", "size", "sources", "terms")
 
-    def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> None:
-        self.roots, self.sources, self.into = tuple(roots), tuple(sources), into
+    def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...], device: Any = "cpu") -> None:
+        self.roots, self.sources, self.into, self.device = tuple(roots), tuple(sources), into, device
         self.executable: Any = None
         self.interpreter: Callable | None = None
         order = toposort(self.roots)
@@ -79,7 +91,7 @@ class Variant:
         if self.executable is None:
             with _lock:
                 if self.executable is None:
-                    self.executable = tiers.build(self.roots, self.sources, self.into)
+                    self.executable = tiers.build(self.roots, self.sources, self.into, self.device)
         return self.executable
 
 
@@ -90,16 +102,18 @@ class Plan:
     (kept outputs..., gradients + new ones), the latter in place: one array of arguments serves both.
     """
 
-    __slots__ = ("avals", "more", "runs", "wants", "write")
+    __slots__ = ("avals", "device", "more", "runs", "wants", "write")
 
     def __init__(self, write: Variant, wants: tuple[int, ...] = ()) -> None:
-        self.write, self.wants = write, wants
+        self.write, self.wants, self.device = write, wants, write.device
         self.more: Variant | None = None
         self.runs = 0
         self.avals = [r.aval for r in write.roots]
 
     def due(self) -> bool:
-        """Counts a run; whether this one should be native."""
+        """Counts a run; whether this one should be compiled: on a GPU always, there is no interpreter."""
+        if self.device != "cpu":
+            return True
         self.runs += 1
         size, terms = self.write.size, self.write.terms
         return (self.runs > INTERPRETED + terms // PATIENCE or size >= max(LARGE, DENSE * terms)) and tiers.native()
@@ -114,7 +128,7 @@ class Plan:
             roots = [*w.roots[g:], *(add(p, r) for p, r in zip(present, w.roots[:g], strict=True))]
             n = len(w.sources)
             into = (*[None] * (len(roots) - g), *range(n, n + g))
-            self.more = Variant(roots, [*w.sources, *present], into)
+            self.more = Variant(roots, [*w.sources, *present], into, self.device)
         return self.more
 
 
@@ -170,21 +184,30 @@ class Binding:
 
     def go_native(self) -> None:
         """Compiles the plan if need be, and binds its code to these slots."""
-        self.call = tiers.Native(self.plan, self.slots, self.targets, self.single).callable()
+        self.call = tiers.bound(self.plan, self.slots, self.targets, self.single)
         if self.install is not None:
             self.install(self.call)
 
 
+def device_among(roots: Sequence[Term]) -> Any:
+    """The device of the leaves below `roots`; the CPU where there are none."""
+    for r in roots:
+        if r.graph is not None:
+            return device_of(r.graph)
+    return "cpu"
+
+
 def _forward_plan(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]]) -> tuple[Plan, list[int]]:
+    device = device_among([*roots, *[old for old, _ in updates]])
     news = [new for _, new in updates]
     key, sources = canonical([*roots, *news])
     index = {s: i for i, s in enumerate(sources)}
     into = (*[None] * len(roots), *[index.get(old) for old, _ in updates])
 
     def make() -> Plan:
-        return Plan(Variant([*roots, *news], sources, into))
+        return Plan(Variant([*roots, *news], sources, into, device))
 
-    plan = _find(("run", into, key), len(key), make)
+    plan = _find(("run", device, into, key), len(key), make)
     return plan, [s.params[0] for s in sources]
 
 
@@ -193,12 +216,16 @@ def _nothing() -> None:
 
 
 def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), single: bool = False,
-           moved: Mapping[int, int] = MappingProxyType({})) -> Binding:
+           moved: Mapping[int, int] = MappingProxyType({})) -> Any:
     """A binding that computes `roots` and writes each update's new value into its leaf.
 
     `moved`: slots to read from instead of the leaves' own.
     """
-    plan, slots = _forward_plan(roots, updates)
+    try:
+        plan, slots = _forward_plan(roots, updates)
+    except TwoDevices:
+        from .crossing import Crossing
+        return Crossing([*roots, *[new for _, new in updates]], (), [old.params[0] for old, _ in updates], single, moved)
     slots = [moved.get(s, s) for s in slots]
     return Binding(plan, slots, [old.params[0] for old, _ in updates], single)
 
@@ -208,7 +235,12 @@ def forward(root: Term) -> Callable[[], np.ndarray]:
     if root.op is leaves.source:                   # its value is its buffer
         root.forward = _nothing
         return _nothing
-    plan, slots = _forward_plan([root], ())
+    try:
+        plan, slots = _forward_plan([root], ())
+    except TwoDevices:
+        from .crossing import Crossing
+        root.forward = call = Crossing([root]).run
+        return call
 
     def install(call: Callable) -> None:
         root.forward = call
@@ -222,23 +254,31 @@ WITH_COTANGENT: dict[tuple[Term, Term], Callable] = {}       # (root, leaf of th
 
 def backward(root: Term, ct: Term | None = None) -> Callable[[], np.ndarray]:
     """Binds `root.backward`: computes the value and adds the gradients of all leaves that want one."""
-    key, sources = canonical([root] if ct is None else [root, ct])
-
-    def make() -> Plan:
-        wanting = [i for i, s in enumerate(sources) if s.needs_grad]
-        found = derivative(root, ct, [sources[i] for i in wanting])
-        pairs = [(i, g) for i, g in zip(wanting, found, strict=True) if g is not None]
-        outs = [*[g for _, g in pairs], root]
-        return Plan(Variant(outs, sources, (None,) * len(outs)), tuple([i for i, _ in pairs]))
-
-    plan = _find(("backward", ct is not None, key), len(key), make)
-
     def install(call: Callable) -> None:
         if ct is None:
             root.backward = call
         else:
             WITH_COTANGENT[root, ct] = call
 
+    try:
+        key, sources = canonical([root] if ct is None else [root, ct])
+    except TwoDevices:
+        from .crossing import Crossing
+        sources = [t for t in toposort([root]) if t.op is leaves.source and t.needs_grad]
+        pairs = [(s.params[0], g) for s, g in zip(sources, derivative(root, ct, sources), strict=True) if g is not None]
+        call = Crossing([*[g for _, g in pairs], root], [slot for slot, _ in pairs]).run
+        install(call)
+        return call
+    device = device_of(root.graph)
+
+    def make() -> Plan:
+        wanting = [i for i, s in enumerate(sources) if s.needs_grad]
+        found = derivative(root, ct, [sources[i] for i in wanting])
+        pairs = [(i, g) for i, g in zip(wanting, found, strict=True) if g is not None]
+        outs = [*[g for _, g in pairs], root]
+        return Plan(Variant(outs, sources, (None,) * len(outs), device), tuple([i for i, _ in pairs]))
+
+    plan = _find(("backward", device, ct is not None, key), len(key), make)
     call = Binding(plan, [s.params[0] for s in sources], install=install).run
     install(call)
     return call

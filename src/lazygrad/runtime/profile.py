@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,17 @@ class Row:
         return f"{self.seconds * 1e6:10.1f} us  {self.nbytes:>12} bytes {rate}  {self.step}"
 
 
-def profile(roots: Sequence[Term], sources: Sequence[Term], rounds: int = 10) -> list[Row]:
-    """The steps of the plan of `roots` in order; the whole interpreter as one row where there is no native code."""
+def profile(roots: Sequence[Term], sources: Sequence[Term], rounds: int = 10, device: Any = "cpu") -> list[Row]:
+    """The steps of the plan of `roots` in order; the whole interpreter as one row where there is no native code.
+
+    On a GPU the seconds are those of its own clock.
+    """
     arrays = [BUFFERS[s.params[0]] for s in sources]
+    if device != "cpu":
+        from . import gpu
+        exe = gpu.build(roots, sources, (None,) * len(roots), device)
+        bound = exe.bind([a.buffer for a in arrays], [gpu.empty(device, r.aval).buffer for r in roots])
+        return [Row(t.step, t.seconds, t.nbytes) for t in bound.time(rounds)]
     if not tiers.native():
         run = tiers.interpreter(roots, sources)
         best = min(_timed(lambda: run(arrays)) for _ in range(rounds))

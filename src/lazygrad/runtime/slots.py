@@ -12,12 +12,14 @@ import os
 import sysconfig
 import threading
 from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
 from ..errors import LazygradError
 from ..ir.aval import Aval
-from .memory import address, allocate, private_map, recycle
+from .arrays import allocate, home
+from .memory import address, private_map, recycle
 
 CAPACITY = 1 << 22
 FALLBACK = 1 << 18                   # without mmap the tables are really allocated
@@ -37,8 +39,8 @@ ADDRESSES = (address(POINTERS), address(GRADS), address(STATES))
 
 EXACT_COUNTS = not sysconfig.get_config_var("Py_GIL_DISABLED")     # free-threaded builds defer reference counts
 
-BUFFERS: list[np.ndarray | None] = []        # by slot: the array of the leaf
-GRADIENTS: list[np.ndarray | None] = []      # by slot: the array of its gradient
+BUFFERS: list[Any] = []                      # by slot: the array of the leaf (NumPy's, or a DeviceArray), None where it is free
+GRADIENTS: list[Any] = []                    # by slot: the array of its gradient, on the leaf's device
 VIEWS: list[object] = []                     # by slot: the handle over the gradient that was read
 
 _free: list[int] = []
@@ -60,7 +62,7 @@ class Leaf:
 
     __slots__ = ("aval", "graph", "slot")
 
-    def __init__(self, graph: object, array: np.ndarray, at: int, av: Aval) -> None:
+    def __init__(self, graph: Any, array: Any, at: int, av: Aval) -> None:
         with _lock:
             if _free:
                 slot = heapq.heappop(_free)
@@ -87,14 +89,14 @@ class Leaf:
             array, held = BUFFERS[slot], (GRADIENTS[slot], VIEWS[slot])
             BUFFERS[slot] = GRADIENTS[slot] = VIEWS[slot] = None
             heapq.heappush(_free, slot)
-        if EXACT_COUNTS and getrefcount(array) == 2:
+        if at and EXACT_COUNTS and getrefcount(array) == 2:
             recycle(self.aval, array, at)
         del held                                     # outside the lock: their release may free other leaves
 
 
-def allocate_gradient(slot: int, av: Aval) -> np.ndarray:
-    """A new, uninitialised gradient buffer for a slot."""
-    array, at = allocate(av)
+def allocate_gradient(slot: int, av: Aval) -> Any:
+    """A new, uninitialised gradient array for a slot, on its leaf's device."""
+    array, at = allocate(home(BUFFERS[slot]), av)
     GRADIENTS[slot] = array
     grads[slot] = at
     return array

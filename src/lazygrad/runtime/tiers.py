@@ -48,8 +48,11 @@ def interpreter(roots: Sequence[Term], sources: Sequence[Term]) -> Callable[[lis
     return program(roots, sources)
 
 
-def build(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...]) -> Any:
-    """Compiles a request to native code; one met before on this machine is found again by its text."""
+def build(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...], device: Any = "cpu") -> Any:
+    """Compiles a request for a device: on the CPU to native code, where one met before on this machine is found again by its text."""
+    if device != "cpu":
+        from . import gpu
+        return gpu.build(roots, sources, into, device)
     from ..backends import llvm
 
     def make() -> Any:
@@ -294,6 +297,14 @@ class Native:
         raise IndexingError(op, "", message)
 
 
+def bound(plan: Any, inputs: list[int], targets: list[int], single: bool) -> Callable[[], Any]:
+    """The fastest callable for a plan at certain slots, on the plan's device."""
+    if plan.device != "cpu":
+        from .gpu import Remote
+        return Remote(plan, inputs, targets, single)
+    return Native(plan, inputs, targets, single).callable()
+
+
 def bind_numbers(plan: Any, read: list[int], targets: list[int], inputs: list[int], avals: list[Any], many: bool,
                  slow: Callable) -> Callable | None:
     """A built-in function of Python numbers over a plan whose inputs and results are all 0-d, or None where it does not apply.
@@ -328,8 +339,11 @@ def bind_numbers(plan: Any, read: list[int], targets: list[int], inputs: list[in
     return entry.bind_call(record, (slow, fault, native_.kept))
 
 
-def explain(roots: Sequence[Term], sources: Sequence[Term]) -> str:
+def explain(roots: Sequence[Term], sources: Sequence[Term], device: Any = "cpu") -> str:
     """What the compiler and the backend make of a request, as text."""
+    if device != "cpu":
+        from . import gpu
+        return gpu.explain(roots, sources, device)
     if not native():
         return "interpreted: one NumPy call per term"
     from .. import compiler
