@@ -1,12 +1,13 @@
 """An executor of kernels in plain Python: every statement of ir/kernel.py, slowly and as documented.
 
 In: a Kernel and one 1-d NumPy array per parameter, written in place. Out: the fault cell. It checks what native code
-trusts: indices inside their buffers, writes only to parameters that say so, dtypes that agree.
+trusts: indices inside their buffers, writes only to parameters that say so, dtypes that agree, and that no step of a grid
+touches what another one writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def identity(monoid: str, dtype: np.dtype) -> Any:
     (-128, inf)
     """
     if monoid in ("add", "or"):
-        return dtype.type(0)
+        return dtype.type(-0.0 if dtype.kind == "f" else 0)            # a sum of -0.0 alone is -0.0
     if monoid == "mul":
         return dtype.type(1)
     if monoid == "and":
@@ -54,9 +55,9 @@ def order_of(roots: Iterable[S.Scalar]) -> list[S.Scalar]:
 
 
 class Machine:
-    """The state of one run: buffers, loop variables, carries, fault cell."""
+    """The state of one run: buffers, loop variables, carries, fault cell; the grid step, and which steps read and wrote what."""
 
-    def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray]) -> None:
+    def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray], order: Callable[[int], Iterable[int]] = range) -> None:
         if len(kernel.params) != len(buffers):
             raise ValueError(f"{len(buffers)} buffers for {len(kernel.params)} parameters")
         for k, (p, b) in enumerate(zip(kernel.params, buffers, strict=True)):
@@ -68,6 +69,10 @@ class Machine:
         self.monoids: dict[str, str] = {}
         self.fault = 0
         self.orders: dict[int, list[S.Scalar]] = {}
+        self.order = order
+        self.step: tuple[int, ...] = ()
+        self.writers: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.readers: dict[tuple[int, int], set[tuple[int, ...]]] = {}
 
     def value(self, s: S.Scalar, args: list[Any]) -> Any:
         """One scalar from the values of its arguments."""
@@ -88,7 +93,9 @@ class Machine:
         if s.op is S.LOAD:
             if len(args) == 2 and not args[1]:
                 return s.dtype.type(0)
-            return self.buffers[s.params[0]][self.inside(s.params[0], args[0])]
+            i = self.inside(s.params[0], args[0])
+            self.touch(s.params[0], i, False)
+            return self.buffers[s.params[0]][i]
         for a, x in zip(s.args, args, strict=True):
             if np.asarray(x).dtype != a.dtype:
                 raise TypeError(f"{a} says {a.dtype} and is {np.asarray(x).dtype}")
@@ -99,6 +106,16 @@ class Machine:
         if not 0 <= index < size:
             raise IndexError(f"b{buffer}[{index}] of {size}")
         return int(index)
+
+    def touch(self, buffer: int, i: int, writes: bool) -> None:
+        """Two grid steps may only share an element that both read."""
+        key = id(self.buffers[buffer]), i
+        if self.writers.get(key, self.step) != self.step or (writes and self.readers.get(key, {self.step}) != {self.step}):
+            raise RuntimeError(f"step {self.step} {'writes' if writes else 'reads'} b{buffer}[{i}], which another step touches")
+        if writes:
+            self.writers[key] = self.step
+        else:
+            self.readers.setdefault(key, set()).add(self.step)
 
     def values(self, run: list[Stmt]) -> dict[S.Scalar, Any]:
         """Every scalar of a run of statements."""
@@ -123,6 +140,7 @@ class Machine:
             if not self.kernel.params[s.buffer].writes:
                 raise PermissionError(f"b{s.buffer} is read only")
             buffer, i = self.buffers[s.buffer], self.inside(s.buffer, known[s.index])
+            self.touch(s.buffer, i, True)
             if s.value.dtype != buffer.dtype:
                 raise TypeError(f"{s.value.dtype} stored into b{s.buffer} of {buffer.dtype}")
             buffer[i] = known[s.value] if isinstance(s, Store) else S.OPS[s.monoid].numpy(buffer[i], known[s.value])
@@ -145,13 +163,16 @@ class Machine:
         for c in loop.carries:
             self.carries[c.name] = identity(c.monoid, c.dtype)
             self.monoids[c.name] = c.monoid
-        for i in range(loop.extent):
+        grid, before = loop.mode == "grid", self.step
+        for i in self.order(loop.extent) if grid else range(loop.extent):
             self.variables[loop.var] = i
+            self.step = (*before, i) if grid else before
             self.body(loop.body)
+        self.step = before
 
 
-def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray]) -> int:
-    """Run `kernel` on flat arrays; 0, or 1 + the code of the first Check that failed.
+def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray], order: Callable[[int], Iterable[int]] = range) -> int:
+    """Run `kernel` on flat arrays; 0, or 1 + the code of the first Check that failed. `order(n)`: the steps of a grid loop as they run.
 
     >>> i = S.var("i", 3)
     >>> from lazygrad.ir.kernel import Param
@@ -161,7 +182,7 @@ def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray]) -> int:
     >>> run_kernel(Kernel((Param(f, False), Param(f, True)), (body,)), [np.arange(3.0), out]), out
     (0, array([-0., -1., -2.]))
     """
-    machine = Machine(kernel, buffers)
+    machine = Machine(kernel, buffers, order)
     with np.errstate(all="ignore"):
         machine.body(kernel.body)
     return machine.fault

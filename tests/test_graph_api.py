@@ -494,8 +494,8 @@ def test_no_tensor_from(graph, obj):
 
 def test_devices(graph):
     assert graph.tensor(1.0, device="cpu").to("cpu").device == "cpu"
-    for make in (lambda: Graph(device="tpu"), lambda: graph.tensor(1.0, device="gpu:x"), lambda: graph.tensor(1.0).to(3)):
-        with pytest.raises(DeviceError, match="'cpu', 'gpu', 'gpu:1' or a WgpuDevice"):
+    for make in (lambda: Graph(device="tpu"), lambda: graph.tensor(1.0, device="gpu:x"), lambda: graph.tensor(1.0).to(3.5)):
+        with pytest.raises(DeviceError, match=r"""["']cpu["'],.*["']gpu:1["']"""):
             make()
 
 

@@ -1,6 +1,6 @@
 """Fit the polynomial coefficients of lazygrad's vector mathematics and print them as a Python module.
 
-    python tools/fit_coefficients.py > src/lazygrad/backends/llvm/coefficients.py
+    python tools/fit_coefficients.py > src/lazygrad/backends/math/coefficients.py
 
 Each row of FITS is a smooth function g on an interval with a weight w: the polynomial P minimises max |w (g - P)|,
 where w turns an error of P into a relative error of the final result; the degree is the least that reaches the aim.
@@ -77,7 +77,7 @@ FITS: dict[str, Fit] = {
                      0, 0.02945, (("f64", -60.0), ("mid", -42.0))),
     # the same past its third-order term, for the double-double logarithm of pow: 2 s + 2/3 s³ + s⁵ P(s²)
     "LOG_RATIO_TAIL": Fit(root(lambda s: (2 * mp.atanh(s) - 2 * s - 2 * s**3 / 3) / s**5), root(lambda s: s**4),
-                          0, 0.02945, (("f64", -70.0),)),
+                          0, 0.02945, (("f32", -38.0), ("f64", -70.0))),
     # sin r = r + r s P(s), cos r = 1 - s/2 + s² P(s), tan r = r + r s P(s), s = r²
     "SIN": Fit(root(lambda r: (mp.sin(r) / r - 1) / r**2), root(lambda r: r**3 / mp.sin(r)), 0, 0.6180),
     "COS": Fit(root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), root(lambda r: r**4 / mp.cos(r)), 0, 0.6180),
@@ -96,16 +96,16 @@ FITS: dict[str, Fit] = {
     "ERFCX": Fit(erfcx_of_fraction, lambda u: 1 / erfcx_of_fraction(u), -0.6001, 0.8750),
     # lgamma(2 + u) = u P(u)
     "LGAMMA": Fit(lambda u: mp.loggamma(2 + u) / u if u else mp.digamma(2),
-                  lambda u: u / mp.loggamma(2 + u) if u else 1 / mp.digamma(2), -0.5001, 0.5001, DOUBLE),
-    "STIRLING": Fit(stirling, lambda z: mp.mpf(1) / 16, 1e-9, 1 / 64.0, DOUBLE),
-    "DIGAMMA": Fit(asymptotic_digamma, lambda z: z, 1e-9, 1 / 64.0, DOUBLE),
+                  lambda u: u / mp.loggamma(2 + u) if u else 1 / mp.digamma(2), -0.5001, 0.5001),
+    "STIRLING": Fit(stirling, lambda z: mp.mpf(1) / 16, 1e-9, 1 / 64.0),
+    "DIGAMMA": Fit(asymptotic_digamma, lambda z: z, 1e-9, 1 / 64.0),
     # digamma(3/2 + u) = (3/2 + u - x0) P(u), x0 the positive zero
     "DIGAMMA_NEAR": Fit(lambda u: mp.digamma(1.5 + u) / (1.5 + u - DIGAMMA_ZERO),
-                        lambda u: (1.5 + u - DIGAMMA_ZERO) / mp.digamma(1.5 + u), -0.5001, 0.5001, DOUBLE),
+                        lambda u: (1.5 + u - DIGAMMA_ZERO) / mp.digamma(1.5 + u), -0.5001, 0.5001),
     # sin(pi f) = pi f (1 + s P(s)); pi f cot(pi f) = 1 + s P(s)
     "SINPI": Fit(root(lambda f: (mp.sin(mp.pi * f) / (mp.pi * f) - 1) / f**2),
-                 root(lambda f: f**2 / (mp.sin(mp.pi * f) / (mp.pi * f))), 0, 0.2501, DOUBLE),
-    "COTPI": Fit(root(lambda f: (mp.pi * f * mp.cot(mp.pi * f) - 1) / f**2), root(lambda f: f**2), 0, 0.2501, DOUBLE),
+                 root(lambda f: f**2 / (mp.sin(mp.pi * f) / (mp.pi * f))), 0, 0.2501),
+    "COTPI": Fit(root(lambda f: (mp.pi * f * mp.cot(mp.pi * f) - 1) / f**2), root(lambda f: f**2), 0, 0.2501),
     # m^(-1/3), 1 <= m < 2, the start of Newton's method
     "CBRT": Fit(lambda m: m ** (-ONE / 3), lambda m: m ** (ONE / 3), 1.0, 2.0, (("f32", -13.0), ("f64", -14.0))),
 }

@@ -1,4 +1,4 @@
-"""The compiler: Terms -> Program, one pass after another: decompose, simplify, cut, lower, loops, memory.
+"""The compiler: Terms -> Program, one pass after another: decompose, simplify, (for a grid) split, cut, lower, loops, memory.
 
 Knows Prims by their lowering forms and a backend by its Caps, never by its name. Equal structures give equal Programs.
 """
@@ -15,18 +15,21 @@ from ..ir import scalar as S
 from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
 from ..ir.term import Term, toposort
 from ..prims.elementwise import stop_gradient
-from . import memory, story
-from .cut import GEMM, HOST, LEAF, Cut, Group, cut
+from . import fit, grid, memory, story
+from .cut import GEMM, HOST, INLINE, LEAF, Cut, Group, cut
 from .decompose import decompose
+from .epilogue import epilogues
 from .fuse import MOST, Piece, fuse, reuse
 from .gemm import gemm, operands
-from .lower import Faults, copy, lower
+from .lower import Faults, Lowering, copy, lower
 from .simplify import simplify
+from .split import split
 
 PASSES: tuple[tuple[str, Callable[[list[Term], Caps], list[Term]]], ...] = (
     ("decompose", decompose),
     ("simplify", simplify),
 )
+GRID_PASSES = (*PASSES, ("split", split))
 _lock = threading.Lock()
 
 
@@ -61,7 +64,7 @@ def _compiled(roots, sources, into, caps) -> tuple[list[tuple[str, list[Term]]],
     """(roots after each pass, the cut, the Program)."""
     S.reset()
     terms, passes = list(roots), []
-    for name, run in PASSES:
+    for name, run in GRID_PASSES if caps.grid else PASSES:
         terms = run(terms, caps)
         passes.append((name, terms))
     parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
@@ -76,6 +79,7 @@ class _Assembly:
         self.buffers = [Buffer("input", s.aval, i) for i, s in enumerate(sources)]
         self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
         self.kernels: dict[K.Kernel, int] = {}
+        self.done: set[Term] = set()             # what the steps so far have stored; used where grid kernels split groups
         self.faults = Faults()
         self.steps: list[Step | Piece] = []
 
@@ -93,7 +97,7 @@ class _Assembly:
     def copy(self, a: int, b: int) -> None:
         aval = self.buffers[b].aval
         if aval.size and aval.dtype.name in self.caps.dtypes:
-            self.steps.append(Piece(copy(aval.dtype, aval.size), (a, b)))
+            self.steps.append(Piece(copy(aval.dtype, aval.size, self.caps), (a, b)))
         elif aval.size:
             self.steps.append(Host(stop_gradient, (), (a,), b))
 
@@ -113,16 +117,31 @@ class _Assembly:
 
     def _fused(self, wanted: dict[int, int]) -> None:
         """Joins calls over the same rows."""
-        self.steps = fuse(self.steps, _traffic, self.caps.max_buffers)
-        count = Counter([b for s in self.steps for b in set(itertools.chain(*_traffic(s)))])
+        kept = {b for b, buffer in enumerate(self.buffers) if buffer.kind != "temp"} | set(wanted)
+        self.steps = epilogues(self.steps, self._traffic, kept, self.caps, self._kernel)
+        if self.caps.grid:
+            over = {b: self.into[j] for b, j in wanted.items()}
+            self.steps = fuse(self.steps, self._traffic, self.caps, set(range(len(self.buffers))) - kept, over)
+        else:
+            self.steps = fuse(self.steps, self._traffic, self.caps)
+        count = Counter([b for s in self.steps for b in set(itertools.chain(*self._traffic(s)))])
         private = {b for b, n in count.items() if n == 1 and b not in wanted}
         self.steps = [reuse(s, self.buffers, private) if isinstance(s, Piece) else s for s in self.steps]
         self._numbered()
 
     def _numbered(self) -> None:
         """Pieces become calls of numbered kernels; equal kernels are one."""
-        self.steps = [Call(self.kernels.setdefault(s.kernel, len(self.kernels)), s.buffers) if isinstance(s, Piece) else s
-                      for s in self.steps]
+        self.steps = [Call(self._kernel(s.kernel), s.buffers) if isinstance(s, Piece) else s for s in self.steps]
+
+    def _kernel(self, kernel: K.Kernel) -> int:
+        return self.kernels.setdefault(kernel, len(self.kernels))
+
+    def _traffic(self, s: Step | Piece) -> tuple[list[int], list[int]]:
+        """(buffers read, buffers written) of a step."""
+        if isinstance(s, Piece):
+            return list(s.buffers), [b for b, p in zip(s.buffers, s.kernel.params, strict=True) if p.writes]
+        kernels = list(self.kernels) if isinstance(s, Gemm) and s.epilogue is not None else ()
+        return memory.reads(s, kernels), memory.writes(s, kernels)
 
     def _outputs(self) -> tuple[list[int], dict[int, int], list[tuple[int, int]]]:
         """(buffer of every output, {temporary: output} that should overwrite inputs, copies to make at the end)."""
@@ -158,15 +177,37 @@ class _Assembly:
             inputs = tuple([self.number(a) for a in t.args])
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))
         else:
-            kernel, terms = lower(self.parts, g, self.faults, self.caps)
-            if len(terms) > self.caps.max_buffers and len(g.members) > 1:
+            self._kernels(g, wanted)
+        if self.caps.grid:
+            self.done.update(g.members)
+
+    def _kernels(self, g: Group, wanted: dict[int, int]) -> None:
+        """The kernels of a group, in parts where one would need more buffers than the backend binds."""
+        if self.caps.grid:
+            members = [m for m in g.members if m not in self.done]
+            split = grid.partition(g.space, members, self.caps) if g.kind == INLINE else [members] * bool(members)
+            if len(split) != 1:
+                for part in split:
+                    self._step(Group(g.kind, g.stage, g.space, part), wanted)
+                return
+            g = Group(g.kind, g.stage, g.space, members)
+        made = lower(self.parts, g, self.faults, self.caps, self.done)
+        if max([len(terms) for _, terms in made]) > self.caps.max_buffers:
+            if len(g.members) > 1:
                 half = len(g.members) // 2               # a kernel of its own for each half; what they share is computed twice
                 for members in (g.members[:half], g.members[half:]):
                     self._step(Group(g.kind, g.stage, g.space, members), wanted)
                 return
+            held = Lowering(self.parts, g.stage, self.faults, self.caps, self.done).loadable
+            part = fit.part(self.parts, g.members[0], held, self.caps.max_buffers) if self.caps.grid else None
+            if part is not None:
+                self._step(Group(INLINE, g.stage, part.aval.shape, [part]), wanted)
+                self._kernels(g, wanted)
+                return
+        for kernel, terms in made:
             buffers = tuple([self.number(u) for u in terms])
             # a kernel that overwrites inputs stays where it is: moved up, it could come before their last reader
-            alone = any([b in wanted for b in buffers])
+            alone = any([b in wanted for b in buffers]) and not self.caps.grid
             self.steps.append(Piece(kernel, buffers, MOST if alone else 1))
 
     def _finished(self, outputs: list[int], names: dict[int, int]) -> Program:
@@ -193,17 +234,10 @@ class _Assembly:
                        steps, kernels, arena, tuple(self.faults.codes), work)
 
 
-def _traffic(s: Step | Piece) -> tuple[list[int], list[int]]:
-    """(buffers read, buffers written) of a step."""
-    if isinstance(s, Piece):
-        return list(s.buffers), [b for b, p in zip(s.buffers, s.kernel.params, strict=True) if p.writes]
-    return memory.reads(s, ()), memory.writes(s, ())
-
-
 def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> int:
     """Estimated scalar operations of a step."""
     if isinstance(s, Call):
         return kernels[s.kernel].work
     if isinstance(s, Gemm):
-        return 2 * s.batch * s.m * s.n * s.k
+        return 2 * s.batch * s.m * s.n * s.k + (kernels[s.epilogue].work if s.epilogue is not None else 0)
     return 10 * sum([buffers[b].aval.size for b in (*s.inputs, s.out)])

@@ -136,6 +136,8 @@ def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term
             kinds[t] = LEAF
         elif isinstance(low, B.Host) or t.aval.dtype not in dtypes or any([a.aval.dtype not in dtypes for a in t.args]):
             kinds[t] = HOST
+        elif isinstance(low, (B.Index, B.Scatter)) and len(t.args) >= caps.max_buffers and caps.grid:
+            kinds[t] = HOST                     # indexed by more arrays than one kernel may read
         elif isinstance(low, B.Index):
             kinds[t] = INLINE
         elif isinstance(low, (B.Reduction, B.Scan)):
@@ -172,7 +174,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM reads as whole buffers."""
     profiles = Profiles(caps)
     kinds = classify(order, caps, profiles)
-    accumulating = _accumulations(order, roots, sources, into, kinds)
+    accumulating = {} if caps.epilogue else _accumulations(order, roots, sources, into, kinds)
     skipped = {mm for mm, _ in accumulating.values()}
     for t in accumulating:
         kinds[t] = GEMM
@@ -186,13 +188,20 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
         elif kinds[t] == HOST:
             must.update(t.args)
         elif kinds[t] == SCAN:
-            must.update([base(a, kinds) for a in t.args])
+            must.update([base(a, kinds) for a in t.args if not (caps.grid and _moved(a, kinds))])
     must = {t for t in must if kinds[t] == INLINE}
     walk = _Stages(order, kinds, profiles, accumulating)
     first, stored = walk.assign(must, set())
     extra, late = _shared(order, kinds, first, stored, walk, results, sources, into)
     need, stored = walk.assign(must | extra, late) if extra or late else (first, stored)
     return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, accumulating)
+
+
+def _moved(t: Term, kinds: dict[Term, str]) -> bool:
+    """Whether every element of `t` is one of a stored value."""
+    while kinds[t] == INLINE and isinstance(t.op.lowering, B.Index) and t.op.lowering.moves and len(t.args) == 1:
+        t = t.args[0]
+    return kinds[t] != INLINE
 
 
 def _accumulations(order, roots, sources, into, kinds) -> dict[Term, tuple[Term, Term]]:

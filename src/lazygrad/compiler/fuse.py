@@ -1,21 +1,27 @@
 """Fuse: kernels that loop over the same rows become one, row by row, so that a row stays in the cache between them.
 
 In: calls as (kernel, buffers) in order. Out: fewer calls. A later kernel joins an earlier one where all it reads was there
-before, or is written by the earlier one in the same row. (softmax, layernorm, cross-entropy: one kernel each.)
+before, or is written by the earlier one in the same row. (softmax, layernorm, cross-entropy: one kernel each.) On a grid
+the rows are the outermost grid loop, and the other grid loops become loops of one step where enough steps are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from types import MappingProxyType
 
 from ..ir import scalar as S
 from ..ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
-from ..ir.program import Buffer
+from ..ir.program import Buffer, Caps
 from ..ir.record import changed, record
+from . import grid
 from .facts import Facts
 from .loops import parts, rewrite, walk
 
 MOST = 12            # kernels that become one at most
+SHORT = 12           # scalars of a number that is computed again rather than loaded
 WINDOW = 4           # earlier kernels over equally many rows that a kernel may join
 
 
@@ -49,6 +55,54 @@ def rows(kernel: Kernel) -> Rows | None:
     return Rows(body[:last], body[last], body[last + 1:])
 
 
+def forms(kernel: Kernel, caps: Caps) -> list[Rows]:
+    """The row forms of a kernel; a little one on a grid may also be the only row of itself."""
+    form = rows(kernel)
+    if not caps.grid:
+        return [form] if form else []
+    own = [form] if form and form.loop.mode == "grid" else []
+    if caps.rows and _span(kernel.body) <= grid.LONG and not (own and own[0].loop.var == grid.ONCE):
+        own.append(Rows((), Loop(grid.ONCE, 1, "grid", kernel.body), ()))
+    return own
+
+
+def _span(body: tuple[Stmt, ...]) -> int:
+    """Steps of the innermost loop of a body, all in all."""
+    return max([s.extent * _span(s.body) for s in body if isinstance(s, Loop)], default=1)
+
+
+def _grids(body: tuple[Stmt, ...]) -> bool:
+    return any([isinstance(s, Loop) and s.mode == "grid" for s in body])
+
+
+def _reduces(body: tuple[Stmt, ...]) -> bool:
+    """Whether a row has loops that are no grid loops."""
+    return any([isinstance(s, Loop) and (s.mode != "grid" or _reduces(s.body)) for s in body])
+
+
+def _in_step(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """The grid loops of a body as loops of one step."""
+    out: list[Stmt] = []
+    for s in body:
+        if isinstance(s, Loop) and s.mode == "grid":
+            inner = _in_step(s.body)
+            s = Loop(s.var, s.extent, "serial" if any([isinstance(x, Loop) for x in inner]) else "vector", inner)
+        out.append(s)
+    return tuple(out)
+
+
+def _stepwise(p: Rows, q: Rows, caps: Caps) -> tuple[Rows, Rows] | None:
+    """Two row forms on a grid without grid loops inside the rows, None where that leaves too few threads busy."""
+    if not (_reduces(p.loop.body) or _reduces(q.loop.body)):
+        return None
+    inside = [r for r in (p, q) if _grids(r.loop.body)]
+    if inside:
+        spans = max(_span(p.loop.body), _span(q.loop.body))
+        if not grid.enough(p.loop.extent, spans, caps) or (caps.rows and any([_reduces(r.loop.body) for r in inside])):
+            return None
+    return tuple([changed(r, loop=changed(r.loop, body=_in_step(r.loop.body), overrun=False)) for r in (p, q)])
+
+
 def _fills(loop: Loop) -> bool:
     return len(loop.body) == 1 and isinstance(loop.body[0], Store) and loop.body[0].value.op is S.CONST
 
@@ -73,36 +127,50 @@ def loads(body: tuple[Stmt, ...]) -> list[S.Scalar]:
     return [x for x in walk([x for s in statements(body) for x in scalars(s)]) if x.op is S.LOAD]
 
 
-def in_row(i: S.Scalar, var: S.Scalar) -> int:
-    """k where index i is k * var plus something in [0, k), else 0: the element belongs to row `var`."""
+def in_row(i: S.Scalar, var: S.Scalar, mixed: bool = False) -> int:
+    """k where index i is k * var plus something in [0, k), else 0: the element belongs to row `var`.
+
+    Where `mixed`, that something may depend on the row (a column that data decides).
+    """
+    if var.op is not S.VAR:                     # one row: everything is of it
+        return 1
     k = dict(parts(i)[1]).get(var, 0)
     if k <= 0:
         return 0
     rest = S.iadd(i, S.imul(var, -k))
     span = Facts().range(rest)
-    return k if span is not None and span[0] >= 0 and span[1] < k and var not in walk([rest]) else 0
+    return k if span is not None and span[0] >= 0 and span[1] < k and (mixed or var not in walk([rest])) else 0
 
 
-def join(a: Piece, b: Piece) -> Piece | None:
+def join(a: Piece, b: Piece, caps: Caps) -> Piece | None:
     """`b` after `a`, row by row, None where b may not or need not run so."""
-    p, q = rows(a.kernel), rows(b.kernel)
-    if p is None or q is None or a.joined + b.joined > MOST or (p.loop.var, p.loop.extent) != (q.loop.var, q.loop.extent):
+    if a.joined + b.joined > MOST or not set(a.buffers) & set(b.buffers):
         return None
-    if not any([isinstance(s, Loop) for s in (*p.loop.body, *q.loop.body)]):
-        return None
-    shared = set(a.buffers) & set(b.buffers)
-    if not shared or not _legal(a, p, b, q):
+    for p in forms(a.kernel, caps):
+        for q in forms(b.kernel, caps):
+            if (p.loop.var, p.loop.extent) == (q.loop.var, q.loop.extent):
+                return _joined(a, p, b, q, caps)
+    return None
+
+
+def _joined(a: Piece, p: Rows, b: Piece, q: Rows, caps: Caps) -> Piece | None:
+    if caps.grid:
+        steps = _stepwise(p, q, caps)
+        if steps is None:
+            return None
+        p, q = steps
+    if not any([isinstance(s, Loop) for s in (*p.loop.body, *q.loop.body)]) or not _legal(a, p, b, q):
         return None
     numbers = {buffer: k for k, buffer in enumerate(a.buffers)}
     for buffer in b.buffers:
         numbers.setdefault(buffer, len(numbers))
     names = {c: f"c{k + _carries(a.kernel)}" for k, c in enumerate(_carry_names(b.kernel.body))}
-    body = _renamed(b.kernel.body, [numbers[buffer] for buffer in b.buffers], names)
+    body = _renamed((*q.before, q.loop, *q.after), [numbers[buffer] for buffer in b.buffers], names)
     q = Rows(body[:len(q.before)], body[len(q.before)], body[len(q.before) + 1:])
-    inside = _forwarded(p.loop.body, q.loop.body)
+    inside = _forwarded(p.loop.body, q.loop.body, caps.grid)
     if inside is None:
         return None
-    loop = Loop(p.loop.var, p.loop.extent, "serial", p.loop.body + inside, p.loop.carries + q.loop.carries)
+    loop = Loop(p.loop.var, p.loop.extent, "grid" if caps.grid else "serial", p.loop.body + inside, p.loop.carries + q.loop.carries)
     dtypes = {n: prm for n, prm in zip(range(len(a.buffers)), a.kernel.params, strict=True)}
     for buffer, prm in zip(b.buffers, b.kernel.params, strict=True):
         n = numbers[buffer]
@@ -122,22 +190,22 @@ def _legal(a: Piece, p: Rows, b: Piece, q: Rows) -> bool:
         return True
     if any([x.params[0] in mine for x in loads(q.before) + loads(q.after)]):
         return False
-    var = S.var(p.loop.var, p.loop.extent)
+    var, mixed = S.var(p.loop.var, p.loop.extent), p.loop.mode == "grid"
     sizes: dict[int, set[int]] = {}
     for s in statements(p.before + p.after):
         if isinstance(s, (Store, Combine)):
             sizes.setdefault(a.buffers[s.buffer], set()).add(0)
     for s in statements(p.loop.body):
         if isinstance(s, (Store, Combine)):
-            sizes.setdefault(a.buffers[s.buffer], set()).add(in_row(s.index, var))
+            sizes.setdefault(a.buffers[s.buffer], set()).add(in_row(s.index, var, mixed))
     for x in loads(q.loop.body):
         if x.params[0] in mine:
-            sizes[b.buffers[x.params[0]]].add(in_row(x.args[0], var))
+            sizes[b.buffers[x.params[0]]].add(in_row(x.args[0], var, mixed))
     return all([len(ks) == 1 and 0 not in ks for buffer, ks in sizes.items() if buffer in {b.buffers[k] for k in mine}])
 
 
-def _forwarded(first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> tuple[Stmt, ...] | None:
-    """`second` with the numbers that `first` has just stored for this row instead of loads of them.
+def _forwarded(first: tuple[Stmt, ...], second: tuple[Stmt, ...], loops: bool) -> tuple[Stmt, ...] | None:
+    """`second` with the numbers that `first` has just stored for this row instead of loads of them; in its loops too where `loops`.
 
     Statements beside each other are computed before any is written, so such a load would come too early.
     """
@@ -153,7 +221,41 @@ def _forwarded(first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> tuple[Stmt,
             done[x] = value
         else:
             rewrite([x], {}, done)
-    return tuple([s if isinstance(s, Loop) else _mapped(s, done) for s in second])
+    out = [s if isinstance(s, Loop) else _mapped(s, done) for s in second]
+    if not loops:
+        return tuple(out)
+    short = {key: value for key, value in known.items() if (below := walk([value])) and len(below) <= SHORT and not any([x.op is S.LOAD for x in below])}
+    inner: dict[S.Scalar, S.Scalar] = {}
+    for x in walk([x for s in statements(tuple([s for s in second if isinstance(s, Loop)])) for x in scalars(s)]):
+        value = short.get((x.params[0], x.args[0])) if x.op is S.LOAD and len(x.args) == 1 else None
+        if value is None:
+            rewrite([x], {}, inner)
+        else:
+            inner[x] = value
+    return tuple([_within(s, inner) if isinstance(s, Loop) else s for s in out])
+
+
+def _within(loop: Loop, done: dict[S.Scalar, S.Scalar]) -> Loop:
+    return changed(loop, body=tuple([_within(s, done) if isinstance(s, Loop) else _mapped(s, done) for s in loop.body]))
+
+
+def without_dead(piece: Piece, droppable: set[int]) -> Piece:
+    """The call without stores into the buffers `droppable` that it does not read itself."""
+    read = {x.params[0] for x in loads(piece.kernel.body)} | {s.buffer for s in statements(piece.kernel.body) if isinstance(s, Combine)}
+    dead = {k for k, b in enumerate(piece.buffers) if b in droppable and k not in read}
+    if not dead:
+        return piece
+    left = [k for k in range(len(piece.buffers)) if k not in dead]
+
+    def kept(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        out = [changed(s, body=kept(s.body)) if isinstance(s, Loop) else s for s in body if not (isinstance(s, Store) and s.buffer in dead)]
+        return tuple([s for s in out if not isinstance(s, Loop) or s.body])
+
+    names = {c: c for c in _carry_names(piece.kernel.body)}
+    numbers = {k: n for n, k in enumerate(left)}
+    body = _renamed(kept(piece.kernel.body), [numbers.get(k, -1) for k in range(len(piece.buffers))], names)
+    kernel = Kernel(tuple([piece.kernel.params[k] for k in left]), body, piece.kernel.work)
+    return changed(piece, kernel=kernel, buffers=tuple([piece.buffers[k] for k in left]))
 
 
 def _mapped(s: Stmt, done: dict[S.Scalar, S.Scalar]) -> Stmt:
@@ -203,34 +305,47 @@ def _renamed(body: tuple[Stmt, ...], numbers: list[int], names: dict[str, str]) 
     return copy(body)
 
 
-def fuse(steps: list, traffic, most_buffers: int) -> list:
-    """The steps with row kernels joined to earlier ones. `traffic(step)`: (buffers read, buffers written) of a step."""
+def fuse(steps: list, traffic, caps: Caps, temps: Set[int] = frozenset(), over: Mapping[int, int] = MappingProxyType({})) -> list:
+    """The steps with row kernels joined to earlier ones. `traffic(step)`: (buffers read, buffers written) of a step.
+
+    On a grid: `temps`, the buffers that need not be written where no step reads them any more; `over`, {result: buffer
+    that it should overwrite}: a kernel of such a result joins none that stands before another reader of that buffer.
+    """
+    reader: dict[int, int] = {}                 # buffer -> last position in `out` of a step that reads it
     out: list = []
+    users = Counter([b for s in steps for b in {*itertools.chain(*traffic(s))}]) if temps else Counter()
     writer: dict[int, int] = {}                 # buffer -> position in `out` of the step that writes it
     latest: dict[int, list[int]] = {}           # rows -> positions of the last kernels over so many rows
 
     def place(step, limit: int) -> int | None:
         """The position below `limit` of the kernel that `step` has joined, None where it joined none."""
-        form = rows(step.kernel)
-        if form is None:
-            return None
         reads, writes = traffic(step)
-        mine = set(writes)
-        oldest = max([writer.get(b, -1) for b in reads if b not in mine], default=-1)
-        for at in reversed(latest.get(form.loop.extent, ())):
-            joined = join(out[at], step) if oldest <= at < limit else None
-            if joined is not None and len(joined.buffers) <= most_buffers:
-                out[at] = joined
-                writer.update(dict.fromkeys(writes, at))
-                return at
+        oldest = max([at for b in reads if (at := writer.get(b, -1)) < limit], default=-1)      # its own stand at `limit`
+        targets = [over[b] for b in writes if b in over]
+        if targets:
+            oldest = max([oldest, *[reader.get(b, -1) + 1 for b in targets]])
+        for form in forms(step.kernel, caps):
+            for at in reversed(latest.get(form.loop.extent, ())):
+                joined = join(out[at], step, caps) if oldest <= at < limit else None
+                if joined is None:
+                    continue
+                both = set(out[at].buffers) & set(step.buffers)
+                joined = without_dead(joined, {b for b in joined.buffers if b in temps and users[b] - (b in both) == 1})
+                if len(joined.buffers) <= caps.max_buffers:
+                    users.subtract(both)
+                    reader.update({b: max(at, reader.get(b, -1)) for b in joined.buffers})
+                    joined = changed(joined, joined=MOST) if targets else joined
+                    out[at] = joined
+                    writer.update(dict.fromkeys(writes, at))
+                    return at
         return None
 
     for step in steps:
         at = place(step, len(out)) if isinstance(step, Piece) else None
         if at is None:
             writer.update(dict.fromkeys(traffic(step)[1], len(out)))
-            form = rows(step.kernel) if isinstance(step, Piece) else None
-            if form:
+            reader.update(dict.fromkeys(traffic(step)[0], len(out)))
+            for form in forms(step.kernel, caps) if isinstance(step, Piece) else ():
                 near = latest.setdefault(form.loop.extent, [])
                 near.append(len(out))
                 del near[:-WINDOW]
@@ -240,7 +355,9 @@ def fuse(steps: list, traffic, most_buffers: int) -> list:
             at = place(grown, at)
             if at is not None:
                 out[was] = None
-                latest[rows(grown.kernel).loop.extent].remove(was)
+                for near in latest.values():
+                    if was in near:
+                        near.remove(was)
     return [s for s in out if s is not None]
 
 

@@ -32,7 +32,7 @@ class Out:
 
 
 @record
-class _Axis:
+class Axis:
     """A loop: its variable, extent, and the outs it reduces (by position)."""
 
     var: str
@@ -111,10 +111,10 @@ def nest(space: Sequence[int], idx: Sequence[S.Scalar], outs: list[Out], checks:
     """The loops over `space` that compute all `outs`; `idx[k]` is the variable of axis k (0 where its extent is 1)."""
     axes = [k for k, n in enumerate(space) if n != 1]
     if len(axes) > 1:
-        loops, outs, checks = _arranged(space, axes, idx, outs, checks)
+        loops, outs, checks = arranged(space, axes, idx, outs, checks, _order)
     else:
-        loops = [_Axis(f"i{d}", space[k], _reducing(outs, k)) for d, k in enumerate(axes)]
-    return _Nest(loops, outs, checks, caps).build()
+        loops = [Axis(f"i{d}", space[k], _reducing(outs, k)) for d, k in enumerate(axes)]
+    return Nest(loops, outs, checks, caps).build()
 
 
 def _reducing(outs: list[Out], axis: int) -> frozenset[int]:
@@ -123,7 +123,8 @@ def _reducing(outs: list[Out], axis: int) -> frozenset[int]:
 
 # ---- which axes become one loop, and in which order -------------------------------------------------------------------
 
-def _arranged(space, axes, idx, outs, checks) -> tuple[list[_Axis], list[Out], list[Check]]:
+def arranged(space, axes, idx, outs, checks, order_of) -> tuple[list[Axis], list[Out], list[Check]]:
+    """Loops over `axes`, outermost first, and what they compute in terms of them; `order_of` says in which order the loops stand."""
     roots = [s for o in outs for s in (o.index, o.value)] + [c.ok for c in checks]
     order = walk(roots)
     axis_of = {idx[k]: k for k in axes}
@@ -133,12 +134,7 @@ def _arranged(space, axes, idx, outs, checks) -> tuple[list[_Axis], list[Out], l
         fits = all([f.get(a, 0) == f.get(b, 0) * space[b] for f in forms]) and _reducing(outs, a) == _reducing(outs, b)
         runs[-1].append(b) if fits else runs.append([b])
     extents = [int(np.prod([space[k] for k in run], dtype=object)) for run in runs]
-    inner = _innermost(runs, extents, order, outs, axis_of)
-    half = next((o for o in outs if o.monoid == "add" and o.value.dtype == np.float16), None)
-    if half is None:
-        place_of = [j for j in range(len(runs)) if j != inner] + [inner]
-    else:                                  # float16 sums grow in a float32 carry: what they reduce goes inside
-        place_of = sorted(range(len(runs)), key=lambda j: runs[j][0] in half.axes)
+    place_of = order_of(runs, extents, order, outs, axis_of)
     runs, extents = [runs[j] for j in place_of], [extents[j] for j in place_of]
     if [r for run in runs for r in run] != axes or len(runs) != len(axes):
         place = {idx[run[-1]]: S.var(f"i{d}", n) for d, (run, n) in enumerate(zip(runs, extents, strict=True))}
@@ -146,8 +142,17 @@ def _arranged(space, axes, idx, outs, checks) -> tuple[list[_Axis], list[Out], l
         done = rewrite(order, place | gone)
         outs = [Out(o.buffer, done[o.index], done[o.value], o.monoid, o.axes, o.size) for o in outs]
         checks = [Check(done[c.ok], c.code) for c in checks]
-    loops = [_Axis(f"i{d}", n, _reducing(outs, run[0])) for d, (run, n) in enumerate(zip(runs, extents, strict=True))]
+    loops = [Axis(f"i{d}", n, _reducing(outs, run[0])) for d, (run, n) in enumerate(zip(runs, extents, strict=True))]
     return loops, outs, checks
+
+
+def _order(runs, extents, order, outs, axis_of) -> list[int]:
+    """The order of loops that run one after another: a vector loop innermost."""
+    half = next((o for o in outs if o.monoid == "add" and o.value.dtype == np.float16), None)
+    if half is not None:                   # float16 sums grow in a float32 carry: what they reduce goes inside
+        return sorted(range(len(runs)), key=lambda j: runs[j][0] in half.axes)
+    inner = _innermost(runs, extents, order, outs, axis_of)
+    return [j for j in range(len(runs)) if j != inner] + [inner]
 
 
 def _forms(roots, order, axis_of) -> list[dict[int, int]]:
@@ -166,8 +171,8 @@ def _forms(roots, order, axis_of) -> list[dict[int, int]]:
     return [dict(f) for f in seen if f]
 
 
-def _innermost(runs, extents, order, outs, axis_of) -> int:
-    """The run with the most unit strides and fewest long ones; the last one where they tie."""
+def scores(runs, order, outs, axis_of) -> list[int]:
+    """For every run how many of its strides are 1, less twice the longer ones."""
     indices = [x.args[0] for x in order if x.op is S.LOAD] + [o.index for o in outs]
     score = [0] * len(runs)
     last = {run[-1]: j for j, run in enumerate(runs)}
@@ -175,6 +180,12 @@ def _innermost(runs, extents, order, outs, axis_of) -> int:
         for a, k in parts(i)[1]:
             if a in axis_of and axis_of[a] in last:
                 score[last[axis_of[a]]] += 1 if abs(k) == 1 else -2
+    return score
+
+
+def _innermost(runs, extents, order, outs, axis_of) -> int:
+    """The run with the most unit strides and fewest long ones; the last one where they tie."""
+    score = scores(runs, order, outs, axis_of)
     best = len(runs) - 1
     for j in range(len(runs) - 1):
         if score[j] > score[best] and (extents[j] >= SHORT or extents[best] < SHORT):
@@ -209,12 +220,17 @@ def rewrite(order: Iterable[S.Scalar], place: dict[S.Scalar, S.Scalar], done: di
 
 # ---- the nest -------------------------------------------------------------------------------------------------------
 
-class _Nest:
-    """Builds the loops from the innermost outwards."""
+class Nest:
+    """Builds the loops from the innermost outwards.
 
-    def __init__(self, loops: list[_Axis], outs: list[Out], checks: list[Check], caps: Caps) -> None:
+    Sums of more than `2 * block` float32 values go in blocks, with a float64 carry across them where there is float64 and
+    `block` is not given, else with a second float32 carry (the error is then that of one block and of the sum of all blocks).
+    """
+
+    def __init__(self, loops: list[Axis], outs: list[Out], checks: list[Check], caps: Caps, block: int = 0) -> None:
         self.loops, self.outs, self.checks = loops, outs, checks
-        self.wide = ("add", "float64") in caps.scalar_ops and "float64" in caps.dtypes
+        self.wide = not block and ("add", "float64") in caps.scalar_ops and "float64" in caps.dtypes
+        self.block = block or (BLOCK if self.wide else 0)
         self.carries = 0
         n = len(loops)
         # suffix[j]: the depth from which all inner loops are reduced by out j (n: none)
@@ -274,7 +290,7 @@ class _Nest:
         axis = self.loops[d]
         reduced = [j for j in sorted(axis.reduces) if self.suffix[j] <= d]
         narrow = any([self.outs[j].monoid == "add" and self.outs[j].value.dtype.name in ("float16", "float32") for j in reduced])
-        if narrow and self.wide and axis.extent >= 2 * BLOCK:
+        if narrow and self.block and axis.extent >= 2 * self.block:
             return self._blocks(axis, reduced, leaf)
         loop, totals = self._vector(axis.var, axis.extent, reduced, leaf, None)
         if not reduced and d == 0 and _may_overrun(loop):
@@ -292,9 +308,10 @@ class _Nest:
         loop = over(var, extent, run, "vector", False, tuple(carries.values()))
         return loop, {j: S.carry(c.name, c.dtype) for j, c in carries.items()}
 
-    def _blocks(self, axis: _Axis, reduced, leaf) -> tuple[dict[int, S.Scalar], tuple[Stmt, ...]]:
-        """A long sum: blocks of float32 inside, float64 across them (the error stays that of one block)."""
-        size = next((s for s in range(2 * BLOCK, BLOCK // 2, -1) if axis.extent % s == 0), BLOCK)
+    def _blocks(self, axis: Axis, reduced, leaf) -> tuple[dict[int, S.Scalar], tuple[Stmt, ...]]:
+        """A long sum: blocks of float32 inside, a wider carry across them (the error stays that of one block)."""
+        block = self.block
+        size = next((s for s in range(2 * block, block // 2, -1) if axis.extent % s == 0), block)
         count, rest = divmod(axis.extent, size)
         old, var = S.var(axis.var, axis.extent), f"{axis.var}b"
         start = S.imul(S.var(axis.var, count), size)

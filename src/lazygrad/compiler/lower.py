@@ -1,9 +1,12 @@
 """Lower: the values of a group as Scalars at a loop index, by the lowering forms of the Prims.
 
-In: a Cut and one of its groups. Out: a Kernel and the Terms whose buffers are its parameters, numbered by first use.
+In: a Cut and one of its groups. Out: Kernels (one, but for a scatter of many threads), each with the Terms whose buffers
+are its parameters, numbered by first use.
 """
 
 from __future__ import annotations
+
+from collections.abc import Set
 
 import numpy as np
 
@@ -13,7 +16,7 @@ from ..ir.program import Caps
 from ..ir.record import changed
 from ..ir.term import Term
 from ..prims import base as B
-from . import loops
+from . import grid, loops
 from .cut import INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
 from .facts import Facts, holds
 from .loops import Out
@@ -55,10 +58,13 @@ class Reader:
 
 
 class Lowering:
-    """One kernel in the making: its parameters, checks, and the memo of values by (term, index, mask)."""
+    """One kernel in the making: its parameters, checks, and the memo of values by (term, index, mask).
 
-    def __init__(self, cut: Cut, stage: int, faults: Faults, caps: Caps) -> None:
-        self.cut, self.stage, self.faults, self.caps = cut, stage, faults, caps
+    `ready`: Terms that earlier kernels of the same stage have stored.
+    """
+
+    def __init__(self, cut: Cut, stage: int, faults: Faults, caps: Caps, ready: Set[Term] = frozenset()) -> None:
+        self.cut, self.stage, self.faults, self.caps, self.ready = cut, stage, faults, caps, ready
         self.numbers: dict[Term, int] = {}
         self.written: set[Term] = set()
         self.checks: list[Check] = []
@@ -76,7 +82,7 @@ class Lowering:
         """The Term whose buffer holds `t` when this kernel runs, if one does."""
         kinds, stored = self.cut.kinds, self.cut.stored
         while True:
-            if kinds[t] == LEAF or stored.get(t, LATE + 1) < self.stage:
+            if kinds[t] == LEAF or stored.get(t, LATE + 1) < self.stage or t in self.ready:
                 return t
             if t.op.name != "reshape":
                 return None
@@ -140,33 +146,45 @@ def axis_vars(space: tuple[int, ...]) -> tuple[S.Scalar, ...]:
     return tuple(out)
 
 
-def lower(cut: Cut, group: Group, faults: Faults, caps: Caps) -> tuple[Kernel, list[Term]]:
-    """The kernel of a group and the Terms whose buffers are its parameters."""
-    k = Lowering(cut, group.stage, faults, caps)
+def lower(cut: Cut, group: Group, faults: Faults, caps: Caps, ready: Set[Term] = frozenset()) -> list[tuple[Kernel, list[Term]]]:
+    """The kernels of a group in order, each with the Terms whose buffers are its parameters."""
+    k = Lowering(cut, group.stage, faults, caps, ready)
     t = group.members[0]
+    if group.kind == SCATTER and caps.grid:
+        return _grid_scatter(k, t)
     if group.kind == INLINE:
         body = _elementwise(k, group)
     elif group.kind == REDUCE and not (t.args[0].aval.size and t.args[-1].aval.size):
         monoid = t.op.lowering.monoid if isinstance(t.op.lowering, B.Reduction) else "add"
         nothing = S.const(0, t.aval.dtype) if monoid == "add" else loops.identity(monoid, t.aval.dtype)
-        return fill(t, nothing)
+        return [fill(t, nothing, caps)]
     else:
-        body = {REDUCE: _product, SCAN: _scan, SCATTER: _scatter}[group.kind](k, t)
+        body = {REDUCE: _product, SCAN: _grid_scan if caps.grid else _scan, SCATTER: _scatter}[group.kind](k, t)
+    return [k.finish(body, _size(group.space))]
+
+
+def _size(space: tuple[int, ...]) -> int:
     size = 1
-    for n in group.space:
+    for n in space:
         size *= n
-    return k.finish(body, size)
+    return size
 
 
-def fill(t: Term, value: S.Scalar) -> tuple[Kernel, list[Term]]:
+def fill(t: Term, value: S.Scalar, caps: Caps) -> tuple[Kernel, list[Term]]:
     """A kernel that stores one constant all over the buffer of `t`."""
-    return Kernel((Param(t.aval.dtype, True),), loops.fill(0, t.aval.size, value), t.aval.size), [t]
+    body = (grid if caps.grid else loops).fill(0, t.aval.size, value)
+    return Kernel((Param(t.aval.dtype, True),), body, t.aval.size), [t]
 
 
-def copy(dtype: np.dtype, size: int) -> Kernel:
+def copy(dtype: np.dtype, size: int, caps: Caps) -> Kernel:
     """A kernel that copies buffer 0 to buffer 1."""
     i = S.var("i0", size)
-    return Kernel((Param(dtype, False), Param(dtype, True)), loops.over("i0", size, (Store(1, i, S.load(0, i, dtype)),)), size)
+    move = (Store(1, i, S.load(0, i, dtype)),)
+    return Kernel((Param(dtype, False), Param(dtype, True)), grid.flat(size, move) if caps.grid else loops.over("i0", size, move), size)
+
+
+def _nest(k: Lowering, space: tuple[int, ...], idx: tuple[S.Scalar, ...], outs: list[Out]) -> tuple[Stmt, ...]:
+    return (grid if k.caps.grid else loops).nest(space, idx, outs, k.checks, k.caps)
 
 
 def _elementwise(k: Lowering, group: Group) -> tuple[Stmt, ...]:
@@ -185,7 +203,7 @@ def _elementwise(k: Lowering, group: Group) -> tuple[Stmt, ...]:
             value = k.value(m, idx)
             outs.append(Out(k.buffer(m, True), S.flat(idx, m.aval.shape), value))
     outs = k.known(outs)
-    return loops.nest(group.space, idx, outs, k.checks, k.caps)
+    return _nest(k, group.space, idx, outs)
 
 
 def _product(k: Lowering, t: Term) -> tuple[Stmt, ...]:
@@ -198,7 +216,7 @@ def _product(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     value = S.cast(S.apply("mul", x, y), t.aval.dtype)
     out = Out(k.buffer(t, True), S.flat(idx[:-1], t.aval.shape), value, "add", frozenset([len(space) - 1]), t.aval.size)
     outs = k.known([out])
-    return loops.nest(space, idx, outs, k.checks, k.caps)
+    return _nest(k, space, idx, outs)
 
 
 def _scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
@@ -237,13 +255,41 @@ def _scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     return stmts
 
 
+def _grid_scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
+    """Every line along the axis is one grid step, which goes through it in order."""
+    axis, reverse, shape = t.keywords["axis"], t.keywords.get("reverse", False), t.aval.shape
+    n, monoid, dtype, last = shape[axis], t.op.lowering.monoid, t.aval.dtype, len(shape) - 1
+    out = k.buffer(t, True)
+    lines = [S.var(f"i{a}", e) for a, e in enumerate(shape)]
+
+    def run(step: S.Scalar, start: bool) -> tuple[Stmt, ...]:
+        def at(i: S.Scalar) -> tuple[S.Scalar, ...]:
+            return (*lines[:axis], S.iadd(S.index(n - 1), S.imul(i, -1)) if reverse else i, *lines[axis + 1:])
+
+        value = S.cast(k.value(t.args[0], at(step)), dtype)
+        if not start:
+            before = S.load(out, S.flat(at(S.iadd(step, S.index(-1))), shape), dtype)
+            value = S.apply(monoid, before, value)
+        return (*k.checks, Store(out, S.flat(at(step), shape), value))
+
+    stmts = run(S.index(0), True)
+    if n > 1:
+        name = f"i{last + 1}"
+        step = S.iadd(S.var(name, n - 1), S.index(1)) if n > 2 else S.index(1)
+        stmts = _then(stmts, loops.over(name, n - 1, run(step, False), "serial", False))
+    for a in range(last, -1, -1):
+        if a != axis:
+            stmts = grid.over(f"i{a}", shape[a], stmts)
+    return stmts
+
+
 def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     """A copy of the target, then the updates in row-major order."""
     target, monoid, dtype = t.args[0], t.op.lowering.monoid, t.aval.dtype
     out = k.buffer(t, True)
     idx = axis_vars(t.aval.shape)
     outs = k.known([Out(out, S.flat(idx, t.aval.shape), k.value(target, idx))])
-    start = loops.nest(t.aval.shape, idx, outs, k.checks, k.caps)
+    start = _nest(k, t.aval.shape, idx, outs)
     k.checks = []
     space = t.args[-1].aval.shape
     if 0 in space:
@@ -261,6 +307,74 @@ def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
         apart = depth == len(axes) - 1 and loops.coefficient(index, i) == 1
         stmts = loops.over(f"i{depth}", n, stmts, "vector" if apart else "serial", False)
     return _then(start, stmts)
+
+
+def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
+    """A kernel that copies the target, then one that applies the updates, each element's in row-major order; one where it can be.
+
+    Axes of the updates that are an axis of the target themselves (the same number is the index there) are grid loops: their
+    steps write apart. Where these are few and the other updates many, an indexed axis of the target is divided too: every
+    step goes through all updates and applies those that fall in its part (an update elsewhere becomes one with the
+    monoid's identity, or with the element itself, at the first place of the part).
+    """
+    monoid, dtype, shape = t.op.lowering.monoid, t.aval.dtype, t.aval.shape
+    idx = axis_vars(shape)
+    outs = k.known([Out(k.buffer(t, True), S.flat(idx, shape), k.value(t.args[0], idx))])
+    start = k.finish(_nest(k, shape, idx, outs), t.aval.size)
+    space = t.args[-1].aval.shape
+    if 0 in space:
+        return [start]
+    first = k
+    k = Lowering(k.cut, k.stage, k.faults, k.caps, k.ready)
+    out, u = k.buffer(t, True), axis_vars(space)
+    places = t.op.lowering.target(Reader(k, t, None), u, t, **t.keywords)
+    facts = Facts()
+    done = facts.simpler(loops.walk(places))
+    places = [done[p] for p in places]
+    axes = [i for i in u if i.op is S.VAR]
+    apart = [i for i in axes if i in places]
+    rest = [i for i in axes if i not in apart]
+    steps, many = _size(tuple([i.params[1] for i in apart])), _size(tuple([i.params[1] for i in rest]))
+    parts, axis = _owners(steps, many, places, shape, k.caps)
+    if parts > 1:
+        size = -(-shape[axis] // parts)
+        parts = -(-shape[axis] // size)
+        low = S.imul(S.var("p", parts), size)
+        mine = S.both(S.apply("le", low, places[axis]), S.apply("lt", places[axis], S.iadd(low, S.index(size))))
+        places[axis] = S.apply("select", mine, places[axis], low)
+        nothing = S.load(out, S.flat(tuple(places), shape), dtype) if monoid is None else loops.identity(monoid, dtype)
+        value = S.apply("select", mine, S.cast(k.value(t.args[-1], u, mine), dtype), nothing)
+    else:
+        value = S.cast(k.value(t.args[-1], u), dtype)
+    index = S.flat(tuple(places), shape)
+    done = facts.simpler(loops.walk([index, value, *[c.ok for c in k.checks]]))
+    checks = [Check(done[c.ok], c.code) for c in k.checks if not holds(done[c.ok])]
+    index, value = done[index], done[value]
+    stmts: tuple[Stmt, ...] = (*checks, Store(out, index, value) if monoid is None else Combine(out, index, monoid, value))
+    for i in reversed(rest):
+        stmts = loops.over(*i.params, stmts, "serial", False)
+    whole = [p for p, n in zip(places, shape, strict=True) if p in apart and p.params[1] == n]
+    if parts == 1 and not first.checks and apart and whole == apart and grid.enough(steps, t.aval.size // steps, k.caps):
+        own = [p if p in apart else S.var(f"j{a}", n) for a, (p, n) in enumerate(zip(places, shape, strict=True))]
+        copied: tuple[Stmt, ...] = (Store(out, S.flat(tuple(own), shape), k.value(t.args[0], tuple(own))),)
+        for i in reversed([i for i in own if i.op is S.VAR and i not in apart]):
+            copied = loops.over(*i.params, copied, "serial" if isinstance(copied[0], Loop) else "vector", False)
+        stmts, start = _then(copied, stmts), None                   # every step copies what it updates: one kernel
+    for i in reversed(apart):
+        stmts = grid.over(*i.params, stmts)
+    stmts = grid.over("p", parts, stmts) if parts > 1 else stmts
+    update = k.finish(stmts, parts * _size(space) + (0 if start else t.aval.size))
+    return [start, update] if start else [update]
+
+
+def _owners(steps: int, many: int, places: list[S.Scalar], shape: tuple[int, ...], caps: Caps) -> tuple[int, int]:
+    """(into how many parts to divide an axis of the target, which axis): the longest one that data decides."""
+    if steps >= caps.threads or many < grid.FEW:
+        return 1, 0
+    axis = max([a for a, p in enumerate(places) if p.op is not S.VAR], key=lambda a: shape[a], default=None)
+    if axis is None:
+        return 1, 0
+    return min(caps.threads // steps, shape[axis], max(many // grid.FEW, 1)), axis
 
 
 def _then(first: tuple[Stmt, ...], second: tuple[Stmt, ...]) -> tuple[Stmt, ...]:

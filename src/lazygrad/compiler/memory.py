@@ -22,6 +22,8 @@ def reads(step: Step, kernels: Sequence[Kernel]) -> list[int]:
     if isinstance(step, Call):
         return list(step.buffers)
     if isinstance(step, Gemm):
+        if step.epilogue is not None:
+            return [step.a, step.b, *step.more]
         return [step.a, step.b, step.c] if step.accumulate else [step.a, step.b]
     return list(step.inputs)
 
@@ -30,6 +32,8 @@ def writes(step: Step, kernels: Sequence[Kernel]) -> list[int]:
     """The buffers a step writes."""
     if isinstance(step, Call):
         return [b for b, p in zip(step.buffers, kernels[step.kernel].params, strict=True) if p.writes]
+    if isinstance(step, Gemm) and step.epilogue is not None:
+        return [b for b, p in zip(step.more, kernels[step.epilogue].params[1:], strict=True) if p.writes]
     return [step.c] if isinstance(step, Gemm) else [step.out]
 
 
@@ -38,6 +42,9 @@ def renamed(step: Step, name: dict[int, int]) -> Step:
     if isinstance(step, Call):
         return Call(step.kernel, tuple([name.get(b, b) for b in step.buffers]))
     if isinstance(step, Gemm):
+        more = tuple([name.get(b, b) for b in step.more])
+        if step.epilogue is not None:                # the product itself has no buffer
+            return changed(step, a=name.get(step.a, step.a), b=name.get(step.b, step.b), c=more[0], more=more)
         return changed(step, **{k: name.get(getattr(step, k), getattr(step, k)) for k in "abc"})
     return changed(step, inputs=tuple([name.get(b, b) for b in step.inputs]), out=name.get(step.out, step.out))
 
@@ -62,6 +69,9 @@ def in_place(steps: list[Step], kernels: Sequence[Kernel], wanted: dict[int, int
             if not _same_index(kernels[step.kernel].body, number(temp), number(target)):
                 continue
         if isinstance(step, Gemm) and target in (step.a, step.b):
+            continue
+        if isinstance(step, Gemm) and step.epilogue is not None and target in step.more and not _same_index(
+                kernels[step.epilogue].body, 1 + step.more.index(temp), 1 + step.more.index(target)):
             continue
         done[temp] = target
     return done

@@ -43,6 +43,9 @@ def step(s: Step, program: Program) -> str:
     if isinstance(s, Gemm):
         a, b = name[s.a] + ("ᵀ" if s.trans_a else ""), name[s.b] + ("ᵀ" if s.trans_b else "")
         batch = f"{s.batch} x " if s.batch > 1 else ""
+        if s.epilogue is not None:
+            more = ", ".join([name[b] for b in s.more])
+            return f"kernel{s.epilogue}({a} @ {b}, {more})  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
         return f"{name[s.c]} {'+=' if s.accumulate else '='} {a} @ {b}  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
     return f"{name[s.out]} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
 

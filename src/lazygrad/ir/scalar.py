@@ -81,7 +81,7 @@ OPS = {o.name: o for o in [
 ]}
 
 # leaves and structure; `params` in brackets
-CONST = ScalarOp("const", 0, "fiub", None)         # (value: a Python number, text: its repr)
+CONST = ScalarOp("const", 0, "fiub", None)         # (text: the repr of a Python number,)
 VAR = ScalarOp("var", 0, "i", None)                # (name, extent): a loop variable in [0, extent), int64
 LOAD = ScalarOp("load", 1, "fiub", None)           # (buffer,): args (index,) or (index, mask); a masked-out load is 0
 CARRY = ScalarOp("carry", 0, "fiub", None)         # (name,): the total of an accumulator, after its loop

@@ -20,13 +20,13 @@ def resolve(device: Any) -> Any:
     if device is None or (device.__class__ is str and device == "cpu"):
         return "cpu"
     if isinstance(device, str):
-        kind, _, number = device.partition(":")
-        if kind == "gpu" and (not number or number.isdecimal()):
-            from ..backends.wgsl.device import WgpuDevice
-            return WgpuDevice(int(number)) if number else WgpuDevice()
-    elif hasattr(device, "traits") and hasattr(device, "launch"):
+        from ..backends.wgsl import adapters
+        index = adapters.parse(device)
+        from ..backends.wgsl.device import WgpuDevice
+        return WgpuDevice(index)
+    if hasattr(device, "traits") and hasattr(device, "launch"):
         return device
-    raise DeviceError("device", repr(device), "no such device", "pass 'cpu', 'gpu', 'gpu:1' or a WgpuDevice")
+    raise DeviceError("device", repr(device), "no such device", "'cpu', 'gpu', 'gpu:1' and a WgpuDevice are devices")
 
 
 def device_of(scope: int | None) -> Any:

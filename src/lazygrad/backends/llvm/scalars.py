@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...dtypes import DTYPES, FLOATS
+from ...dtypes import DTYPES
 from ...ir.scalar import OPS
-from .math import FUNCTIONS
+from ..math import FUNCTIONS
+from ..monoids import identity as identity
 from .target import arch, host
 from .text import Builder, Function, element, suffix, typed
 
@@ -369,25 +370,3 @@ def cast(b: Builder, x: str, to: np.dtype) -> str:
         return x
     op = "trunc" if have.itemsize > to.itemsize else "sext" if have.kind == "i" else "zext"
     return b.emit(f"{op} {b.type} {x} to {out.type}")
-
-
-# ---- constants of dtypes --------------------------------------------------------------------------------------------
-
-def identity(monoid: str, dtype: np.dtype) -> bool | int | float:
-    """The value that a monoid of `ir.kernel.MONOIDS` starts from.
-
-    >>> identity("maximum", np.dtype("int8")), identity("and", np.dtype("bool"))
-    (-128, True)
-    """
-    if monoid in ("add", "or"):
-        return 0
-    if monoid == "mul":
-        return 1
-    if monoid == "and":
-        return True if dtype.kind == "b" else -1 if dtype.kind == "i" else np.iinfo(dtype).max
-    low = monoid == "maximum"
-    if dtype.kind == "b":
-        return not low
-    if dtype in FLOATS:
-        return -np.inf if low else np.inf
-    return int(np.iinfo(dtype).min if low else np.iinfo(dtype).max)

@@ -1,7 +1,7 @@
 """LLVM IR as text: modules, functions, and `Builder`, the arithmetic of one vector width and element type.
 
 In: operations on SSA names (Python strings). Out: text that needs no optimisation pass. It knows nothing of kernels;
-what NumPy means by an operation is said in `scalars` and `math`.
+what NumPy means by an operation is said in `scalars` and `backends.math`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ def suffix(name: str, lanes: int) -> str:
     """The overload suffix of an intrinsic: v8f32, i64."""
     short = {"float": "f32", "double": "f64", "half": "f16", "ptr": "p0"}.get(name, name)
     return f"v{lanes}{short}" if lanes else short
+
+
+def indices(values: Sequence[int]) -> str:
+    """A shuffle mask."""
+    return f"<{len(values)} x i32> <{', '.join(f'i32 {v}' for v in values)}>"
 
 
 def float_text(value: float, name: str) -> str:
@@ -218,6 +223,7 @@ class Builder:
         self.fn, self.lanes, self.dtype = fn, lanes, np.dtype(dtype)
         self.kind = element(self.dtype)
         self.floating = self.kind in ("float", "double")
+        self.single, self.widens = self.kind == "float", True
         self.ikind = {"float": "i32", "double": "i64"}.get(self.kind, self.kind)
         self.bits = int(self.ikind[1:])
         self.type, self.itype, self.mask = (typed(t, lanes) for t in (self.kind, self.ikind, "i1"))
@@ -273,6 +279,26 @@ class Builder:
     def fma(self, a: str, b: str, c: str) -> str:
         """a * b + c, fused where the target has the instruction (llvm.fmuladd)."""
         return self.intrinsic("fmuladd", a, b, c)
+
+    xfma = fma
+
+    def _magic(self, bias: float) -> str:
+        """1.5 * 2**(bits of the fraction): adding it rounds to an integer, which then stands in the low bits."""
+        return self.const(1.5 * 2.0 ** (23 if self.single else 52) + bias)
+
+    def nearest(self, x: str, factor: float, bias: float = 0.0) -> tuple[str, str]:
+        """The integer n nearest to x * factor, as a float, and what `nearest_bits` takes the low bits of n + bias from."""
+        magic = self._magic(bias)
+        t = self.fma(x, self.const(factor), magic)
+        return self.xsub(t, magic), t
+
+    def nearest_bits(self, t: str) -> str:
+        """An integer whose low bits are those of n + bias of `nearest`."""
+        return self.to_int(t)
+
+    def nearest_integer(self, x: str, factor: float) -> str:
+        """`nearest_bits` of the integer nearest to x * factor."""
+        return self.to_int(self.fma(x, self.const(factor), self._magic(0.0)))
 
     def intrinsic(self, name: str, *args: str) -> str:
         """A call of `llvm.NAME` on values of this type."""
@@ -430,3 +456,37 @@ class Builder:
         for c in coefficients[1:]:
             total = self.fma(total, x, self.const(c))
         return total
+
+    # ---- functions
+    def out_of_line(self, name: str, f: Callable[..., str], *xs: str) -> str:
+        """f(b, *xs) as a call of a function of the module, written once for each name, width and type."""
+        symbol = f"lazygrad.{name}.{'v' + str(self.lanes) if self.lanes else 's'}{suffix(self.kind, 0)}"
+
+        def build(symbol: str) -> Function:
+            names = [f"%x{k}" for k in range(len(xs))]
+            head = f"define internal {self.type} @{symbol}({', '.join(f'{self.type} {n}' for n in names)}) nounwind"
+            fn = Function(self.fn.module, head)
+            fn.end = f"ret {self.type} {f(Builder(fn, self.lanes, self.dtype), *names)}"
+            return fn
+
+        self.fn.module.helper(symbol, build)
+        return self.emit(f"call {self.type} @{symbol}({', '.join(f'{self.type} {x}' for x in xs)})")
+
+    def in_double(self, f: Callable[..., str], *xs: str) -> str:
+        """f at float64 for float32 values: widened, at most 8 lanes at a time (more do not fit the registers), rounded."""
+        if self.lanes <= 8:
+            d = self.like(np.dtype("float64"))
+            wide = [self.emit(f"fpext {self.type} {x} to {d.type}") for x in xs]
+            return self.emit(f"fptrunc {d.type} {f(d, *wide)} to {self.type}")
+        half = Builder(self.fn, self.lanes // 2, self.dtype)
+        parts = []
+        for start in (0, half.lanes):
+            mask = indices(range(start, start + half.lanes))
+            parts.append(half.in_double(f, *(self.emit(f"shufflevector {self.type} {x}, {self.type} poison, {mask}") for x in xs)))
+        return self.emit(f"shufflevector {half.type} {parts[0]}, {half.type} {parts[1]}, {indices(range(self.lanes))}")
+
+    def reduce_large(self, x: str) -> tuple[str, str, str]:
+        """r in two parts and n modulo 4 with x = n pi/2 + r, for a finite x of any size from 2**16 on."""
+        from .angles import reduce_lanes
+
+        return reduce_lanes(self, x)

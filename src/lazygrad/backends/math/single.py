@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .base import F32, INF, LN2, LOG2E, clamp
+from .builder import Builder
 from .coefficients import COEFFICIENTS
-from .math_base import F32, INF, LN2, LOG2E, clamp
-from .text import Builder
 
 UNIT = 1 << F32.fraction                # one step of the exponent, in the bits of a float32
 THREE_QUARTERS = 0x3F400000             # the bits of 3/4
@@ -28,12 +28,10 @@ def by_pairs(b: Builder, x: str, x2: str, coefficients: Sequence[float]) -> str:
 # ---- exponentials
 def exp_reduced(b: Builder, x: str, bias: float) -> tuple[str, str]:
     """exp(r) and integers whose low 9 bits are n + bias (0 <= n + bias < 512), where x = n ln 2 + r."""
-    magic = b.const(F32.round_bias + bias)
-    t = b.fma(x, b.const(LOG2E), magic)
-    n = b.xsub(t, magic)
-    r = b.fma(n, b.const(-F32.ln2_low), b.fma(n, b.const(-F32.ln2_high), x))
+    n, t = b.nearest(x, LOG2E, bias)
+    r = b.fma(n, b.const(-F32.ln2_low), b.xfma(n, b.const(-F32.ln2_high), x))
     r2 = b.mul(r, r)
-    return b.xadd(b.fma(r2, by_pairs(b, r, r2, COEFFICIENTS["EXP"]["f32"]), r), b.const(1.0)), b.to_int(t)
+    return b.xadd(b.fma(r2, by_pairs(b, r, r2, COEFFICIENTS["EXP"]["f32"]), r), b.const(1.0)), b.nearest_bits(t)
 
 
 def exp(b: Builder, x: str, shift: int = 0, high: float | None = F32.exp_high) -> str:
@@ -65,14 +63,13 @@ def tanh(b: Builder, x: str) -> str:
     |x| = n ln 2 / 2 + r: the errors of a large w cancel, so ln 2 needs only one part. From 9.02 on the result is 1.
     """
     a = clamp(b, b.abs(x), None, 40.0)
-    magic = b.const(F32.round_bias + F32.bias)
-    t = b.fma(a, b.const(2 * LOG2E), magic)
-    r = b.fma(b.xsub(t, magic), b.const(-LN2 / 2), a)
+    n, t = b.nearest(a, 2 * LOG2E, F32.bias)
+    r = b.fma(n, b.const(-LN2 / 2), a)
     scaled = [0.75 * c * 2.0 ** (k + 1) for k, c in enumerate(COEFFICIENTS["EXP"]["f32"])]
     r2 = b.mul(r, r)
     q = b.fma(r, b.const(0.75), b.xmul(r2, by_pairs(b, r, r2, scaled)))
-    s = b.to_float(b.shl(b.to_int(t), b.iconst(F32.fraction)))
-    w = b.fma(s, q, b.fma(s, b.const(0.375), b.const(-0.375)))
+    s = b.to_float(b.shl(b.nearest_bits(t), b.iconst(F32.fraction)))
+    w = b.fma(s, q, b.xfma(s, b.const(0.375), b.const(-0.375)))
     return b.copysign(b.div(w, b.xadd(w, b.const(0.75))), x)
 
 

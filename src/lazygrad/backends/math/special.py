@@ -1,40 +1,27 @@
 """erf, erfc, lgamma and digamma, for float32 and float64 vectors.
 
-erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64:
-recurrence below 8, the asymptotic series above, reflection for negative arguments.
+erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64 where the
+builder widens: recurrence below 8, the asymptotic series above, reflection for negative arguments.
 """
 
 from __future__ import annotations
 
+from .base import INF, LOG2E, NAN, clamp, evaluate, format_of, high_half, poly, round_to_integer, scale
+from .builder import Builder
 from .coefficients import COEFFICIENTS
-from .math_base import (
-    INF,
-    LOG2E,
-    NAN,
-    clamp,
-    evaluate,
-    format_of,
-    high_half,
-    in_double,
-    out_of_line,
-    poly,
-    round_to_integer,
-    scale,
-)
-from .math_exp import exp_in_range, log
-from .text import Builder
+from .exp import exp_in_range, log
 
 
 # ---- the error function
 def _erfc_of_large(b: Builder, a: str) -> str:
     """erfc(a) for a >= 1/2; a² enters the exponential in two parts, the first of them exact."""
     f = format_of(b)
-    a = clamp(b, a, None, 10.5 if b.kind == "float" else 27.5)
+    a = clamp(b, a, None, 10.5 if b.single else 27.5)
     high = high_half(b, a)
     minus_square = b.neg(b.xmul(high, high))
     minus_rest = b.mul(b.xsub(high, a), b.xadd(high, a))
     n, bits = round_to_integer(b, minus_square, LOG2E)
-    r = b.xadd(b.fma(n, b.const(-f.ln2_high), minus_square), b.fma(n, b.const(-f.ln2_low), minus_rest))
+    r = b.xadd(b.xfma(n, b.const(-f.ln2_high), minus_square), b.fma(n, b.const(-f.ln2_low), minus_rest))
     v = b.mul(b.mul(r, r), poly(b, r, "EXP"))                                 # exp(r) = 1 + r + v
     # t = 1/(1 + 2a) in two parts
     two, one, twice = b.const(2.0), b.const(1.0), b.xadd(a, a)
@@ -54,8 +41,8 @@ def _erfc_of_large(b: Builder, a: str) -> str:
 
 
 def erf(b: Builder, x: str) -> str:
-    if b.kind != "float":
-        return out_of_line(b, "erf", _erf_double, x)
+    if not b.single:
+        return b.out_of_line("erf", _erf_double, x)
     a, s = b.abs(x), b.mul(x, x)
     small = b.fma(poly(b, s, "ERF"), a, a)
     t = clamp(b, a, None, 4.0)
@@ -73,14 +60,15 @@ def _erf_double(b: Builder, x: str) -> str:
 def erfc(b: Builder, x: str) -> str:
     """1 - erf(x) below 1/2 in magnitude; 2 - erfc(-x) below that."""
     a, s = b.abs(x), b.mul(x, x)
-    small = b.xsub(b.const(1.0), b.fma(poly(b, s, "ERF" if b.kind == "float" else "ERF_ONE"), x, x))
+    small = b.xsub(b.const(1.0), b.fma(poly(b, s, "ERF" if b.single else "ERF_ONE"), x, x))
     large = _erfc_of_large(b, a)
     large = b.select(b.cmp("olt", x, b.const(0.0)), b.xsub(b.const(2.0), large), large)
     return b.select(b.cmp("olt", a, b.const(0.5)), small, large)
 
 
 # ---- the gamma function
-DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)            # digamma's positive zero in two parts
+# digamma's positive zero in two parts
+DIGAMMA_ZERO = {"f32": (1.4616321325302124, 1.2438149938918909e-08), "f64": (1.4616321449683622, 9.549995429965697e-17)}
 
 
 def _lgamma_positive(b: Builder, y: str) -> str:
@@ -130,8 +118,8 @@ def _lgamma(b: Builder, x: str) -> str:
 
 def lgamma(b: Builder, x: str) -> str:
     """log|Gamma(x)|."""
-    if b.kind == "float":
-        return in_double(b, lambda d, y: out_of_line(d, "lgamma", _lgamma, y), x)
+    if b.single and b.widens:
+        return b.in_double(lambda d, y: d.out_of_line("lgamma", _lgamma, y), x)
     return _lgamma(b, x)
 
 
@@ -152,7 +140,8 @@ def _digamma(b: Builder, x: str) -> str:
         top = b.select(step, b.fma(top, less, bottom), top)
         bottom = b.select(step, b.mul(bottom, less), bottom)
         v = b.select(step, less, v)
-    distance = b.xsub(b.xsub(v, b.const(DIGAMMA_ZERO[0])), b.const(DIGAMMA_ZERO[1]))
+    zero_high, zero_low = DIGAMMA_ZERO[format_of(b).name]
+    distance = b.xsub(b.xsub(v, b.const(zero_high)), b.const(zero_low))
     near = b.mul(distance, poly(b, b.xsub(v, b.const(1.5)), "DIGAMMA_NEAR"))
     near = b.xadd(near, b.div(top, bottom))
     z = b.div(one, y)
@@ -174,6 +163,6 @@ def _digamma(b: Builder, x: str) -> str:
 
 def digamma(b: Builder, x: str) -> str:
     """The derivative of lgamma."""
-    if b.kind == "float":
-        return in_double(b, lambda d, y: out_of_line(d, "digamma", _digamma, y), x)
+    if b.single and b.widens:
+        return b.in_double(lambda d, y: d.out_of_line("digamma", _digamma, y), x)
     return _digamma(b, x)

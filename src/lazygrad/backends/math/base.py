@@ -1,18 +1,16 @@
-"""What the vector functions share: the two float formats, polynomials, out-of-line code, float64 work for float32.
+"""What the functions share: the two float formats, polynomials, scaling by powers of two.
 
-A function here takes a Builder `b` first and SSA names after it, and returns an SSA name. Steps that must be exact use
+A function here takes a Builder `b` first and names of values after it, and returns a name. Steps that must be exact use
 `xadd`, `xsub`, `xmul` or factors short enough that their products are exact with and without a fused multiply-add.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from .builder import Builder
 from .coefficients import COEFFICIENTS
-from .text import Builder, Function
 
 INF, NAN = float("inf"), float("nan")
 LN2, LOG2E = 0.6931471805599453, 1.4426950408889634
@@ -33,11 +31,6 @@ class Format:
     half_bits: int             # low bits to clear so that a product of two such numbers is exact
     root_half: int             # the bits of sqrt(1/2)
 
-    @property
-    def round_bias(self) -> float:
-        """1.5 * 2**fraction: adding it rounds to an integer, which then stands in the low bits."""
-        return 1.5 * 2.0 ** self.fraction
-
 
 F32 = Format("f32", 23, 127, 2.0**-126, 0.693359375, -2.1219444005469057e-04, 89.5, -104.5, 12, 0x3F3504F3)
 F64 = Format("f64", 52, 1023, 2.0**-1022, 6.93147180369123816490e-01, 1.90821492927058770002e-10, 711.0, -746.5, 27,
@@ -45,7 +38,7 @@ F64 = Format("f64", 52, 1023, 2.0**-1022, 6.93147180369123816490e-01, 1.90821492
 
 
 def format_of(b: Builder) -> Format:
-    return F32 if b.kind == "float" else F64
+    return F32 if b.single else F64
 
 
 def poly(b: Builder, x: str, name: str, precision: str = "") -> str:
@@ -84,9 +77,8 @@ def high_half(b: Builder, x: str) -> str:
 
 def round_to_integer(b: Builder, x: str, factor: float) -> tuple[str, str]:
     """n = the integer nearest to x * factor, as a float, and an integer whose low bits are n's."""
-    magic = b.const(format_of(b).round_bias)
-    t = b.fma(x, b.const(factor), magic)
-    return b.xsub(t, magic), b.to_int(t)
+    n, t = b.nearest(x, factor)
+    return n, b.nearest_bits(t)
 
 
 def power_of_two(b: Builder, n: str) -> str:
@@ -97,42 +89,8 @@ def power_of_two(b: Builder, n: str) -> str:
 
 def scale(b: Builder, p: str, n: str, bits: str, shift: int = 0) -> str:
     """p * 2**(n + shift) for n, bits from `round_to_integer`, in two steps: every result rounds once."""
-    half = b.to_int(b.fma(n, b.const(0.5), b.const(format_of(b).round_bias)))
+    half = b.nearest_integer(n, 0.5)
     rest = b.isub(bits, half)
     if shift:
         rest = b.iadd(rest, b.iconst(shift))
     return b.mul(b.mul(p, power_of_two(b, half)), power_of_two(b, rest))
-
-
-def out_of_line(b: Builder, name: str, f: Callable[..., str], *xs: str) -> str:
-    """f(b, *xs) as a call of a function of the module, written once for each name, width and type."""
-    symbol = f"lazygrad.{name}.{'v' + str(b.lanes) if b.lanes else 's'}{format_of(b).name}"
-
-    def build(symbol: str) -> Function:
-        names = [f"%x{k}" for k in range(len(xs))]
-        head = f"define internal {b.type} @{symbol}({', '.join(f'{b.type} {n}' for n in names)}) nounwind"
-        fn = Function(b.fn.module, head)
-        fn.end = f"ret {b.type} {f(Builder(fn, b.lanes, b.dtype), *names)}"
-        return fn
-
-    b.fn.module.helper(symbol, build)
-    return b.emit(f"call {b.type} @{symbol}({', '.join(f'{b.type} {x}' for x in xs)})")
-
-
-def indices(values: Sequence[int]) -> str:
-    """A shuffle mask."""
-    return f"<{len(values)} x i32> <{', '.join(f'i32 {v}' for v in values)}>"
-
-
-def in_double(b: Builder, f: Callable[..., str], *xs: str) -> str:
-    """f at float64 for float32 values: widened, at most 8 lanes at a time (more do not fit the registers), rounded."""
-    if b.lanes <= 8:
-        d = b.like(np.dtype("float64"))
-        wide = [b.emit(f"fpext {b.type} {x} to {d.type}") for x in xs]
-        return b.emit(f"fptrunc {d.type} {f(d, *wide)} to {b.type}")
-    half = Builder(b.fn, b.lanes // 2, b.dtype)
-    parts = []
-    for start in (0, half.lanes):
-        mask = indices(range(start, start + half.lanes))
-        parts.append(in_double(half, f, *(b.emit(f"shufflevector {b.type} {x}, {b.type} poison, {mask}") for x in xs)))
-    return b.emit(f"shufflevector {half.type} {parts[0]}, {half.type} {parts[1]}, {indices(range(b.lanes))}")

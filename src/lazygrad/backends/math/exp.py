@@ -1,13 +1,13 @@
 """Exponentials, logarithms and the hyperbolic functions made of them, for float32 and float64 vectors.
 
 exp: x = n ln 2 + r, a polynomial in r, scaling by 2**n. log: x = 2**e m with m in [sqrt 1/2, sqrt 2), a polynomial in
-f = m - 1 (float32) or in s = f/(2 + f) (float64). What float32 does in fewer instructions stands in math_single.py.
+f = m - 1 (float32) or in s = f/(2 + f) (float64). What float32 does in fewer instructions stands in single.py.
 """
 
 from __future__ import annotations
 
-from . import math_single
-from .math_base import (
+from . import single
+from .base import (
     INF,
     LN2,
     LOG2E,
@@ -20,7 +20,7 @@ from .math_base import (
     round_to_integer,
     scale,
 )
-from .text import Builder
+from .builder import Builder
 
 
 # ---- exponentials
@@ -28,14 +28,14 @@ def reduce_exp(b: Builder, x: str) -> tuple[str, str, str, str]:
     """n, its bits, and r, v with expm1(x - n ln 2) = r + v."""
     f = format_of(b)
     n, bits = round_to_integer(b, x, LOG2E)
-    r = b.fma(n, b.const(-f.ln2_low), b.fma(n, b.const(-f.ln2_high), x))
+    r = b.fma(n, b.const(-f.ln2_low), b.xfma(n, b.const(-f.ln2_high), x))
     return n, bits, r, b.mul(b.mul(r, r), poly(b, r, "EXP"))
 
 
 def exp(b: Builder, x: str, shift: int = 0) -> str:
     """exp(x) * 2**shift."""
-    if b.kind == "float":
-        return math_single.exp(b, x, shift)
+    if b.single:
+        return single.exp(b, x, shift)
     f = format_of(b)
     n, bits, r, v = reduce_exp(b, clamp(b, x, f.exp_low, f.exp_high))
     return scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits, shift)
@@ -43,8 +43,8 @@ def exp(b: Builder, x: str, shift: int = 0) -> str:
 
 def exp_in_range(b: Builder, x: str) -> str:
     """exp of an x whose result is a normal number (or NaN): scaled in one step."""
-    if b.kind == "float":
-        return math_single.exp_in_range(b, x)
+    if b.single:
+        return single.exp_in_range(b, x)
     _, bits, r, v = reduce_exp(b, x)
     return b.mul(b.xadd(b.add(r, v), b.const(1.0)), power_of_two(b, bits))
 
@@ -63,14 +63,14 @@ def expm1(b: Builder, x: str) -> str:
     _, bits, r, v = reduce_exp(b, clamp(b, x, -2.0 * f.fraction, f.bias * LN2 + 0.8))
     s = power_of_two(b, b.isub(bits, b.iconst(1)))
     q = b.xadd(r, v)
-    y = b.fma(s, b.xsub(v, b.xsub(q, r)), b.fma(s, q, b.xsub(s, b.const(0.5))))
+    y = b.fma(s, b.xsub(v, b.xsub(q, r)), b.xfma(s, q, b.xsub(s, b.const(0.5))))
     return b.select(b.cmp("olt", b.abs(x), b.const(2.0 ** -f.fraction / 4)), x, b.xadd(y, y))
 
 
 def sigmoid(b: Builder, x: str) -> str:
     """t = exp(-|x|); 1/(1 + t) or t/(1 + t)."""
-    if b.kind == "float":
-        return math_single.sigmoid(b, x)
+    if b.single:
+        return single.sigmoid(b, x)
     f = format_of(b)
     n, bits, r, v = reduce_exp(b, clamp(b, b.neg(b.abs(x)), f.exp_low, None))
     t = scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits)
@@ -130,8 +130,8 @@ def log_reduced(b: Builder, x: str, tail: bool = True) -> tuple[str, str, str]:
 
 
 def log(b: Builder, x: str) -> str:
-    if b.kind == "float":
-        return math_single.log(b, x)
+    if b.single:
+        return single.log(b, x)
     return log_special(b, x, log_sum(b, *log_reduced(b, x)))
 
 
@@ -151,13 +151,13 @@ def _log_of_base(b: Builder, x: str, one: tuple[float, float], ln: tuple[float, 
 
 
 def log2(b: Builder, x: str) -> str:
-    if b.kind == "float":
+    if b.single:
         return _log_of_base(b, x, (1.0, 0.0), (1.4423828125, 3.1222838896340733e-04))
     return _log_of_base(b, x, (1.0, 0.0), (1.4426950216293335, 1.9259629911266175e-08))
 
 
 def log10(b: Builder, x: str) -> str:
-    if b.kind == "float":
+    if b.single:
         return _log_of_base(b, x, (0.301025390625, 4.605038981195214e-06), (0.4342041015625, 9.038034075182765e-05))
     return _log_of_base(b, x, (0.30102999566395283, 2.8363394551044964e-14),
                         (0.4342944771051407, 4.798111141615973e-09))
@@ -175,15 +175,15 @@ def log_of_one_plus(b: Builder, x: str, low: str = "", twice: str = "") -> str:
 
 
 def log1p(b: Builder, x: str) -> str:
-    if b.kind == "float":
-        return math_single.log1p(b, x)
+    if b.single:
+        return single.log1p(b, x)
     return b.select(b.cmp("oeq", x, b.const(0.0)), x, log_of_one_plus(b, x))     # keeps -0
 
 
 # ---- hyperbolic functions
 def tanh(b: Builder, x: str) -> str:
-    if b.kind == "float":
-        return math_single.tanh(b, x)
+    if b.single:
+        return single.tanh(b, x)
     a = b.abs(x)
     s = b.mul(x, x)
     small = b.fma(b.mul(a, s), poly(b, s, "TANH"), a)

@@ -1,17 +1,16 @@
 """Trigonometric functions and their inverses, for float32 and float64 vectors.
 
 x = n pi/2 + r with |r| <= pi/4. Up to `LIMIT` n pi/2 is subtracted in parts whose products with n are exact (Cody and
-Waite); a vector with a larger element takes a branch to out-of-line code that multiplies by 190 bits of 2/pi
-(Payne and Hanek).
+Waite); a vector with a larger element takes a branch to out-of-line code that multiplies by many bits of 2/pi
+(Payne and Hanek; `Builder.reduce_large`).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
-from .math_base import INF, NAN, format_of, out_of_line, poly, round_to_integer
-from .text import Builder, Function
+from .base import INF, NAN, format_of, poly, round_to_integer
+from .builder import Builder
 
 LIMIT = {"f32": 1e5, "f64": 1e6}
 # pi/2 in parts: n times each but the last is exact, and so are the differences of x and all but the last two
@@ -28,93 +27,11 @@ def reduce_small(b: Builder, x: str) -> tuple[str, str, str]:
     n, bits = round_to_integer(b, x, 0.6366197723675814)
     *exact, rounded, last = HALF_PI[format_of(b).name]
     for part in exact:
-        x = b.fma(n, b.const(-part), x)
-    first = b.fma(n, b.const(-rounded), x)
-    low = b.fma(n, b.const(-last), b.fma(n, b.const(-rounded), b.xsub(x, first)))       # with what `first` lost
+        x = b.xfma(n, b.const(-part), x)
+    first = b.xfma(n, b.const(-rounded), x)
+    low = b.fma(n, b.const(-last), b.xfma(n, b.const(-rounded), b.xsub(x, first)))       # with what `first` lost
     r = b.xadd(first, low)
     return r, b.xsub(low, b.xsub(r, first)), bits
-
-
-@functools.cache
-def two_over_pi_words() -> list[int]:
-    """64 zero bits, then the bits of 2/pi, in 64-bit words (enough for the largest float64)."""
-    bits = 1280
-    # pi by Machin's formula in integers: 16 atan(1/5) - 4 atan(1/239)
-    one = 1 << (bits + 64)
-
-    def arctan_inverse(k: int) -> int:
-        total = term = one // k
-        n, sign = 3, -1
-        while term:
-            term //= k * k
-            total += sign * (term // n)
-            n, sign = n + 2, -sign
-        return total
-
-    pi = 16 * arctan_inverse(5) - 4 * arctan_inverse(239)
-    value = (2 * one << bits) // pi
-    return [0] + [(value >> (bits - 64 * (k + 1))) & (1 << 64) - 1 for k in range(bits // 64)]
-
-
-def reduce_large(b: Builder) -> str:
-    """The name of a function {double, i64} (double x), finite, |x| >= 2**16: r and n modulo 4."""
-    module = b.fn.module
-    name, table = "lazygrad.reduce_large", "@lazygrad.two_over_pi"
-
-    def build(symbol: str) -> Function:
-        words = two_over_pi_words()
-        module.globals.append(f"{table} = internal constant [{len(words)} x i64] "
-                              f"[{', '.join(f'i64 {w}' for w in words)}], align 64")
-        fn = Function(module, f"define internal {{double, i64}} @{symbol}(double %x) nounwind")
-        d = Builder(fn, 0, "float64")
-        whole = d.to_int(d.abs("%x"))
-        fraction = d.ior(d.iand(whole, str((1 << 52) - 1)), str(1 << 52))
-        exponent = d.isub(d.lshr(whole, "52"), "1075")                          # |x| = fraction * 2**exponent
-        # three words of 2/pi from the weight 2**-(exponent-1) on: the bits above give multiples of 4
-        place = d.iadd(exponent, "62")
-        word, offset = d.lshr(place, "6"), d.iand(place, "63")
-        at = d.emit(f"getelementptr i64, ptr {table}, i64 {word}")
-        loaded = [d.emit(f"load i64, ptr {d.emit(f'getelementptr i64, ptr {at}, i64 {k}')}, align 8") for k in range(4)]
-        module.declare("i64 @llvm.fshl.i64(i64, i64, i64)")
-        window = [d.emit(f"call i64 @llvm.fshl.i64(i64 {loaded[k]}, i64 {loaded[k + 1]}, i64 {offset})")
-                  for k in range(3)]
-        # the upper 128 bits of fraction * window modulo 2**192
-        wide = [d.emit(f"zext i64 {v} to i128") for v in [fraction, d.imul(fraction, window[0]), *window[1:]]]
-        total = d.emit(f"shl i128 {wide[1]}, 64")
-        for k, shift in ((2, 0), (3, 64)):
-            product = d.emit(f"mul i128 {wide[0]}, {wide[k]}")
-            total = d.emit(f"add i128 {total}, {d.emit(f'lshr i128 {product}, {shift}')}")
-        middle = d.emit(f"trunc i128 {total} to i64")
-        top = d.emit(f"trunc i128 {d.emit(f'lshr i128 {total}, 64')} to i64")
-        part = d.ior(d.shl(top, "2"), d.lshr(middle, "62"))             # the fraction of n, signed: in [-1/2, 1/2)
-        n = d.iadd(d.lshr(top, "62"), d.lshr(part, "63"))
-        high = d.int_to_float(d.iand(part, str(-2048)))
-        rest = d.mul(d.int_to_float(d.lshr(d.shl(middle, "2"), "11")), d.const(2.0**-53))
-        rest = d.mul(d.xadd(d.int_to_float(d.iand(part, "2047")), rest), d.const(2.0**-64))
-        high = d.mul(high, d.const(2.0**-64))
-        r = d.fma(high, d.const(1.5707963267948966),
-                  d.fma(high, d.const(6.123233995736766e-17), d.mul(rest, d.const(1.5707963267948966))))
-        negative = d.cmp("olt", "%x", "0.0")
-        r = d.select(negative, d.neg(r), r)
-        n = d.iselect(negative, d.isub("0", n), n)
-        one = d.emit(f"insertvalue {{double, i64}} poison, double {r}, 0")
-        fn.end = f"ret {{double, i64}} {d.emit(f'insertvalue {{double, i64}} {one}, i64 {n}, 1')}"
-        return fn
-
-    return module.helper(name, build)
-
-
-def reduce_lane(b: Builder, x: str) -> tuple[str, str, str]:
-    """`reduce_large` of one value of this element type; r in two parts for float32."""
-    double = b.kind == "double"
-    wide = x if double else b.emit(f"fpext float {x} to double")
-    pair = b.emit(f"call {{double, i64}} @{reduce_large(b)}(double {wide})")
-    r, n = b.emit(f"extractvalue {{double, i64}} {pair}, 0"), b.emit(f"extractvalue {{double, i64}} {pair}, 1")
-    if double:
-        return r, "0.0", n
-    first = b.emit(f"fptrunc double {r} to float")
-    rest = b.emit(f"fsub double {r}, {b.emit(f'fpext float {first} to double')}")
-    return first, b.emit(f"fptrunc double {rest} to float"), b.emit(f"trunc i64 {n} to i32")
 
 
 def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
@@ -123,16 +40,7 @@ def reduce_any(b: Builder, x: str) -> tuple[str, str, str]:
     r, r_low, n = reduce_small(b, x)
     large = b.mask_and(b.cmp("ogt", a, limit), b.cmp("olt", a, b.const(INF)))
     safe = b.select(large, x, limit)
-    if b.lanes:
-        zeros = [(kind, "zeroinitializer") for kind in (b.type, b.type, b.itype)]
-        with b.fn.loop("0", str(b.lanes), 1, zeros) as loop:
-            lane = reduce_lane(b, b.emit(f"extractelement {b.type} {safe}, i64 {loop.i}"))
-            kinds = (b.kind, b.kind, b.ikind)
-            loop.next = [b.emit(f"insertelement {zero[0]} {value}, {kind} {part}, i64 {loop.i}")
-                         for zero, value, kind, part in zip(zeros, loop.values, kinds, lane, strict=True)]
-        far, far_low, far_n = loop.next
-    else:
-        far, far_low, far_n = reduce_lane(b, safe)
+    far, far_low, far_n = b.reduce_large(safe)
     r = b.select(large, far, b.select(b.cmp("oeq", a, b.const(INF)), b.const(NAN), r))
     return r, b.select(large, far_low, r_low), b.iselect(large, far_n, n)
 
@@ -146,7 +54,7 @@ def reduced(name: str, finish: Callable[[Builder, str, str, str, str], str]) -> 
     def function(b: Builder, x: str) -> str:
         fast = finish(b, x, *reduce_small(b, x))
         large = b.cmp("ogt", b.abs(x), b.const(LIMIT[format_of(b).name]))
-        return b.if_any(large, lambda: out_of_line(b, name + "_large", slow, x), fast)
+        return b.if_any(large, lambda: b.out_of_line(name + "_large", slow, x), fast)
 
     return function
 
@@ -228,7 +136,7 @@ def _angle(b: Builder, y: str, x: str, left: str | None, sign: str) -> str:
     if left is not None:
         p = b.select(left, b.neg(p), p)
         quarters = b.select(left, b.xsub(b.const(4.0), quarters), quarters)
-    return b.copysign(b.fma(quarters, b.const(high), b.fma(quarters, b.const(low), p)), sign)
+    return b.copysign(b.fma(quarters, b.const(high), b.xfma(quarters, b.const(low), p)), sign)
 
 
 def atan(b: Builder, x: str) -> str:

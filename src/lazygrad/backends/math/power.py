@@ -1,25 +1,14 @@
 """pow, cbrt and hypot, for float32 and float64 vectors.
 
-pow(x, y) = 2**(y log2 x): in float64 for float32; for float64 the logarithm has two parts, made of products that
-are exact because their factors are cut to 26 bits.
+pow(x, y) = 2**(y log2 x): in float64 for float32 where the builder widens; else the logarithm has two parts, made of
+products that are exact because their factors are cut to half of their bits.
 """
 
 from __future__ import annotations
 
-from .math_base import (
-    INF,
-    NAN,
-    clamp,
-    format_of,
-    high_half,
-    in_double,
-    out_of_line,
-    poly,
-    round_to_integer,
-    scale,
-)
-from .math_exp import log_reduced
-from .text import Builder
+from .base import INF, NAN, clamp, format_of, high_half, poly, round_to_integer, scale
+from .builder import Builder
+from .exp import log_reduced
 
 
 def _pow_core_short(b: Builder, x: str, y: str) -> str:
@@ -34,8 +23,14 @@ def _pow_core_short(b: Builder, x: str, y: str) -> str:
     return scale(b, b.fma(r, poly(b, r, "EXP2", "mid"), b.const(1.0)), n, bits)
 
 
+# 2/(3 ln 2) in two parts, the first as short as a high half; and the largest exponent that `scale` takes
+THIRDS = {"f32": (0.961669921875, 0.0001267720509756049), "f64": (0.9617966860532761, 7.872699542894897e-09)}
+REACH = {"f32": 250.0, "f64": 1100.0}
+
+
 def _pow_core(b: Builder, x: str, y: str) -> str:
-    """x**y for positive finite x, in float64: log m = (2/3) s (3 + s² + 3/2 s⁴ P), s = f/(2 + f)."""
+    """x**y for positive finite x: log m = (2/3) s (3 + s² + 3/2 s⁴ P), s = f/(2 + f), in two parts."""
+    (scale_high, scale_low), reach = THIRDS[format_of(b).name], REACH[format_of(b).name]
     e, f, _ = log_reduced(b, x, False)
     two, three = b.const(2.0), b.const(3.0)
     d = b.xadd(two, f)
@@ -55,8 +50,8 @@ def _pow_core(b: Builder, x: str, y: str) -> str:
     v = b.fma(s_low, t_high, b.mul(t_low, s))
     p_high = high_half(b, b.xadd(u, v))
     p_low = b.xsub(v, b.xsub(p_high, u))
-    l_high = b.xmul(p_high, b.const(SCALE_HIGH))                                # exact
-    l_low = b.fma(p_low, b.const(SCALE_HIGH + SCALE_LOW), b.xmul(p_high, b.const(SCALE_LOW)))
+    l_high = b.xmul(p_high, b.const(scale_high))                                # exact
+    l_low = b.fma(p_low, b.const(scale_high + scale_low), b.xmul(p_high, b.const(scale_low)))
     log_high = high_half(b, b.xadd(b.xadd(l_high, l_low), e))
     log_low = b.xsub(l_low, b.xsub(b.xsub(log_high, e), l_high))
     # y times the logarithm
@@ -65,22 +60,19 @@ def _pow_core(b: Builder, x: str, y: str) -> str:
     q = b.xmul(y_high, log_high)
     q_low = b.fma(b.xsub(y, y_high), log_high, b.mul(y, log_low))
     total = b.xadd(q, q_low)
-    outside = b.cmp("ogt", b.abs(total), b.const(1100.0))
-    q = b.select(outside, clamp(b, total, -1100.0, 1100.0), q)
+    outside = b.cmp("ogt", b.abs(total), b.const(reach))
+    q = b.select(outside, clamp(b, total, -reach, reach), q)
     q_low = b.select(outside, b.const(0.0), q_low)
     n, bits = round_to_integer(b, b.xadd(q, q_low), 1.0)
     r = b.xadd(b.xsub(q, n), q_low)
     return scale(b, b.fma(r, poly(b, r, "EXP2"), b.const(1.0)), n, bits)
 
 
-SCALE_HIGH, SCALE_LOW = 0.9617966860532761, 7.872699542894897e-09             # 2/(3 ln 2); the first part has 26 bits
-
-
 def pow(b: Builder, x: str, y: str) -> str:
     """x**y with the special values of IEEE 754's pow."""
     def core(b: Builder, a: str, y: str) -> str:
-        if b.kind == "float":
-            return in_double(b, lambda d, *xs: out_of_line(d, "pow_short", _pow_core_short, *xs), a, y)
+        if b.single and b.widens:
+            return b.in_double(lambda d, *xs: d.out_of_line("pow_short", _pow_core_short, *xs), a, y)
         return _pow_core(b, a, y)
 
     zero, one, inf = b.const(0.0), b.const(1.0), b.const(INF)
@@ -120,7 +112,7 @@ def cbrt(b: Builder, x: str) -> str:
     w = b.mul(m, pick((1.0, 2.0, 4.0)))
     z = b.mul(poly(b, m, "CBRT"), pick((1.0, 2.0 ** (-1 / 3), 2.0 ** (-2 / 3))))
     one, third_ = b.const(1.0), b.const(1 / 3)
-    for _ in range(1 if b.kind == "float" else 2):
+    for _ in range(1 if b.single else 2):
         z = b.fma(b.mul(z, third_), b.fma(b.mul(b.neg(w), z), b.mul(z, z), one), z)
     z2 = b.mul(z, z)
     y = b.mul(w, z2)
