@@ -309,8 +309,8 @@ def test_large_shapes(either):
             batch.add("add", f"cumsum {shape}", P["cumsum"](x, axis=len(shape) - 1, reverse=True))
     for m, k, n in [(3, 5000, 2), (130, 70, 65), (1, 999, 64), (257, 1, 33), (64, 64, 64)]:
         x, y = whole(m, k), whole(k, n)
-        batch.add("add", f"matmul {m}, {k}, {n}", P["matmul"](x, y))
-        batch.add("add", f"transposed {m}, {k}, {n}", P["matmul"](P["permute"](y, axes=(1, 0)), P["permute"](x, axes=(1, 0))))
+        batch.add("matmul", f"{m}, {k}, {n}", P["matmul"](x, y))
+        batch.add("matmul", f"transposed {m}, {k}, {n}", P["matmul"](P["permute"](y, axes=(1, 0)), P["permute"](x, axes=(1, 0))))
         batch.add("add", f"after matmul {m}, {k}, {n}", P["maximum"](P["sub"](P["matmul"](x, y), leaf.constant(3, (m, n), F32)), leaf.constant(0, (m, n), F32)))
     i = batch.input(rng.integers(-7, 7, 3000).astype(np.int32))
     batch.add("add", "scatter_add", P["scatter_add"](whole(7), i, whole(3000), axes=(0,), position=0))

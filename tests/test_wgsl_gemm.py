@@ -299,7 +299,7 @@ def test_an_epilogue_must_not_write_a_factor():
 def test_buffers_of_several_bindings(choice):
     """With bindings of 256 bytes, three buffers are six bindings."""
     m, n, k = 8, 12, 10
-    traits = changed(device().traits, binding=256, alignment=256)
+    traits = changed(device().traits, binding=256, alignment=256, bindings=8)
     for trans_b in (False, True):
         a, b, product = factors(m, n, k, False, trans_b, F4)
         out, _ = run(plain(m, n, k, False, trans_b), F4, [a, b, np.zeros((m, n), F4)], choice=choice, traits=traits)

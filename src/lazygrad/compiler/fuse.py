@@ -314,13 +314,13 @@ def fuse(steps: list, traffic, caps: Caps, temps: Set[int] = frozenset(), over: 
     reader: dict[int, int] = {}                 # buffer -> last position in `out` of a step that reads it
     out: list = []
     users = Counter([b for s in steps for b in {*itertools.chain(*traffic(s))}]) if temps else Counter()
-    writer: dict[int, int] = {}                 # buffer -> position in `out` of the step that writes it
+    writers: dict[int, list[int]] = {}          # buffer -> positions in `out` of the steps that write it
     latest: dict[int, list[int]] = {}           # rows -> positions of the last kernels over so many rows
 
     def place(step, limit: int) -> int | None:
         """The position below `limit` of the kernel that `step` has joined, None where it joined none."""
         reads, writes = traffic(step)
-        oldest = max([at for b in reads if (at := writer.get(b, -1)) < limit], default=-1)      # its own stand at `limit`
+        oldest = max([at for b in reads for at in writers.get(b, ()) if at < limit], default=-1)      # its own stand at `limit`
         targets = [over[b] for b in writes if b in over]
         if targets:
             oldest = max([oldest, *[reader.get(b, -1) + 1 for b in targets]])
@@ -336,14 +336,16 @@ def fuse(steps: list, traffic, caps: Caps, temps: Set[int] = frozenset(), over: 
                     reader.update({b: max(at, reader.get(b, -1)) for b in joined.buffers})
                     joined = changed(joined, joined=MOST) if targets else joined
                     out[at] = joined
-                    writer.update(dict.fromkeys(writes, at))
+                    for b in writes:
+                        writers[b] = [p for p in writers.get(b, ()) if p != limit] + [at]
                     return at
         return None
 
     for step in steps:
         at = place(step, len(out)) if isinstance(step, Piece) else None
         if at is None:
-            writer.update(dict.fromkeys(traffic(step)[1], len(out)))
+            for b in traffic(step)[1]:
+                writers.setdefault(b, []).append(len(out))
             reader.update(dict.fromkeys(traffic(step)[0], len(out)))
             for form in forms(step.kernel, caps) if isinstance(step, Piece) else ():
                 near = latest.setdefault(form.loop.extent, [])

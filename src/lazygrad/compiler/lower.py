@@ -340,7 +340,7 @@ def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
         size = -(-shape[axis] // parts)
         parts = -(-shape[axis] // size)
         low = S.imul(S.var("p", parts), size)
-        mine = S.both(S.apply("le", low, places[axis]), S.apply("lt", places[axis], S.iadd(low, S.index(size))))
+        mine = S.apply("and", S.apply("le", low, places[axis]), S.apply("lt", places[axis], S.iadd(low, S.index(size))))
         places[axis] = S.apply("select", mine, places[axis], low)
         nothing = S.load(out, S.flat(tuple(places), shape), dtype) if monoid is None else loops.identity(monoid, dtype)
         value = S.apply("select", mine, S.cast(k.value(t.args[-1], u, mine), dtype), nothing)

@@ -20,6 +20,7 @@ from .slots import BUFFERS, GRADIENTS, states
 
 _unchecked: dict[int, list[Any]] = {}        # id of a device -> executables that ran since its faults were last looked at
 
+MOST = 1 << 31                               # elements of one tensor: kernels count in 32 bits
 SUBSTITUTES = {"int64": "int32", "uint64": "uint32", "float64": "float32", "float16": "float32", "complex64": "float32", "complex128": "float32"}
 
 
@@ -33,6 +34,8 @@ def check_dtype(device: Any, dtype: np.dtype, op: str) -> None:
 
 def empty(device: Any, av: Aval) -> DeviceArray:
     """An uninitialised array. Raises MemoryError where there is no room."""
+    if av.size >= MOST:
+        raise MemoryError(f"tensor: {av} on {device}: {av.size} elements; a GPU's tensor has fewer than {MOST}: split it")
     from ..backends.wgsl import storage
     return DeviceArray(device, device.allocate(storage.nbytes(av)), av)
 

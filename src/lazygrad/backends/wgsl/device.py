@@ -28,6 +28,7 @@ from .pool import UNIT, Buffer, Memory, Pool
 from .traits import Shader, Traits
 
 BUFFERS = 8                      # storage buffers of one shader, on every device
+MOST = 1 << 34                   # bytes of one Buffer: indices are 32-bit numbers of elements
 IDLE = {True: 256 << 20, False: 1 << 30}         # bytes of idle buffers, by Traits.software
 
 _devices: dict[tuple, WgpuDevice] = {}
@@ -64,7 +65,7 @@ class WgpuDevice:
     `WgpuDevice(power_preference="low-power")` another; `LAZYGRAD_GPU` (an index or a name) speaks where the program does not.
 
     The same arguments give the same object while it is alive. `fast_math` drops NumPy's meaning of NaN, infinities and signed
-    zeros; `cooperative` lets matrix products use matrix units with float16 inputs. Raises NoGpuError where there is no GPU.
+    zeros. Raises NoGpuError where there is no GPU.
     """
 
     index: int
@@ -72,10 +73,10 @@ class WgpuDevice:
     traits: Traits
 
     def __new__(cls, index: int | None = None, *, name: str | None = None, power_preference: str | None = None,
-                fast_math: bool = False, cooperative: bool = False, _trusted: bool = False) -> WgpuDevice:
+                fast_math: bool = False, _trusted: bool = False) -> WgpuDevice:
         with _lock:
             info, adapter = adapters.choose(index, name, power_preference)
-            key = (info.index, bool(fast_math), bool(cooperative), _trusted)
+            key = (info.index, bool(fast_math), _trusted)
             known = _devices.get(key)
             if known is not None and not known.lost:
                 return known
@@ -89,22 +90,23 @@ class WgpuDevice:
             _alive.add(self)
             return self
 
-    def _open(self, info: AdapterInfo, adapter: Any, fast_math: bool, cooperative: bool, trusted: bool) -> None:
-        features = available(adapter) - (frozenset() if cooperative else {"cooperative"})
+    def _open(self, info: AdapterInfo, adapter: Any, fast_math: bool, trusted: bool) -> None:
+        features = available(adapter)
         self._lock = threading.RLock()
         self._closed = False
         self._engine = engine = Engine(adapter, f"gpu:{info.index}", features)
-        self.info, self.index, self._options = info, info.index, (fast_math, cooperative, trusted)
+        self.info, self.index, self._options = info, info.index, (fast_math, trusted)
         limits = engine.limits
         self._max_buffer = limits["maxBufferSize"] // UNIT * UNIT
+        self._part = 1 << self._max_buffer.bit_length() - 1          # of a larger buffer: a power of two, as segments are
         self.traits = Traits(
             software=info.kind == "software", float16="float16" in features, float64="float64" in features,
             int64="int64" in features, subgroups="subgroups" in features,
             invocations=min(limits["maxComputeInvocationsPerWorkgroup"], limits["maxComputeWorkgroupSizeX"]),
-            shared=limits["maxComputeWorkgroupStorageSize"], buffers=min(BUFFERS, limits["maxStorageBuffersPerShaderStage"] - 1),
+            shared=limits["maxComputeWorkgroupStorageSize"], bindings=limits["maxStorageBuffersPerShaderStage"],
+            buffers=min(BUFFERS, limits["maxStorageBuffersPerShaderStage"] - 1),
             binding=min(limits["maxStorageBufferBindingSize"], self._max_buffer) // 256 * 256,
-            alignment=max(limits["minStorageBufferOffsetAlignment"], UNIT), fast_math=fast_math,
-            cooperative="cooperative" in features)
+            alignment=max(limits["minStorageBufferOffsetAlignment"], UNIT), fast_math=fast_math)
         self._listeners: list[tuple[weakref.WeakMethod, weakref.WeakMethod]] = []
         self.returned: deque[Memory] = deque()
         self._trash: deque[tuple[Any, Any]] = deque()
@@ -152,7 +154,8 @@ class WgpuDevice:
             return
         self.close()
         while self.returned:                             # buffers and launches that outlived `close`
-            self._engine.lib.wgpuBufferRelease(self.returned.popleft().handle)
+            for handle in self.returned.popleft().handles:
+                self._engine.lib.wgpuBufferRelease(handle)
         self._collect()
 
     def _ready(self, op: str) -> Engine:
@@ -166,8 +169,16 @@ class WgpuDevice:
     # memory
 
     def _create(self, nbytes: int) -> Memory | None:
-        handle = self._engine.create_buffer(nbytes)
-        return None if handle is None else Memory(handle, nbytes)
+        part = nbytes if nbytes <= self._max_buffer else self._part
+        handles: list[Any] = []
+        for start in range(0, nbytes, part):
+            handle = self._engine.create_buffer(min(part, nbytes - start))
+            if handle is None:
+                for made in handles:
+                    self._engine.lib.wgpuBufferRelease(made)
+                return None
+            handles.append(handle)
+        return Memory(handles, nbytes, part)
 
     def listen(self, released: Callable[[int], None], trimmed: Callable[[], None]) -> None:
         """Have two bound methods called: `released(serial)` before the pool lets go of a native buffer, `trimmed()` at the start of a trim.
@@ -186,7 +197,8 @@ class WgpuDevice:
                 released(memory.serial)
         for key in list(memory.groups):
             self._launcher.forget_group(key)
-        self._engine.lib.wgpuBufferRelease(memory.handle)
+        for handle in memory.handles:
+            self._engine.lib.wgpuBufferRelease(handle)
 
     def _collect(self) -> None:
         """Take back what was dropped since."""
@@ -202,9 +214,8 @@ class WgpuDevice:
             self._ready("allocate")
             if nbytes < 0:
                 raise DeviceError("allocate", f"{nbytes} bytes", "a negative size", "")
-            if nbytes > self._max_buffer:
-                raise MemoryError(f"allocate: {self}: {nbytes} bytes in one buffer: the device allows {self._max_buffer}; "
-                                  "split the tensor")
+            if nbytes > MOST:
+                raise MemoryError(f"allocate: {self}: {nbytes} bytes in one buffer: {MOST} are the most; split the tensor")
             memory = self._pool.take(nbytes)
             if memory is None:                           # let go of all that is idle, and try once more
                 self.trim()
@@ -260,8 +271,9 @@ class WgpuDevice:
         with self._lock:
             engine = self._ready("write")
             self._span("write", buffer, offset, data.nbytes)
-            if data.nbytes:
-                engine.write(buffer.memory.handle, offset, engine.ffi.from_buffer("char[]", data.reshape(-1).view(np.uint8)), data.nbytes)
+            flat = data.reshape(-1).view(np.uint8)
+            for handle, at, length, done in buffer.memory.spans(offset, data.nbytes):
+                engine.write(handle, at, engine.ffi.from_buffer("char[]", flat[done:done + length]), length)
 
     def read(self, buffer: Buffer, nbytes: int | None = None, offset: int = 0) -> np.ndarray:
         """The bytes of a buffer, as a new uint8 array. Waits for all that was run before."""
@@ -271,8 +283,8 @@ class WgpuDevice:
             whole = -(-nbytes // 4) * 4
             self._span("read", buffer, offset, whole)
             out = np.empty(whole, np.uint8)
-            if whole:
-                engine.read(buffer.memory.handle, offset, out)
+            for handle, at, length, done in buffer.memory.spans(offset, whole):
+                engine.read(handle, at, out[done:done + length])
             return out[:nbytes]
 
     def copy(self, src: Buffer, dst: Buffer, nbytes: int, src_offset: int = 0, dst_offset: int = 0) -> None:
@@ -285,7 +297,9 @@ class WgpuDevice:
                 raise DeviceError("copy", repr(src), "source and target are one buffer", "copy through another one")
             if nbytes:
                 before, encoder = engine.count, engine.begin()
-                engine.lib.wgpuCommandEncoderCopyBufferToBuffer(encoder, src.memory.handle, src_offset, dst.memory.handle, dst_offset, nbytes)
+                for source, start, length, done in src.memory.spans(src_offset, nbytes):
+                    for target, at, part, more in dst.memory.spans(dst_offset + done, length):
+                        engine.lib.wgpuCommandEncoderCopyBufferToBuffer(encoder, source, start + more, target, at, part)
                 engine.submit("copy", encoder, before)
 
     def clear(self, buffer: Buffer) -> None:
@@ -294,7 +308,8 @@ class WgpuDevice:
             engine = self._ready("clear")
             self._span("clear", buffer, 0, 0)
             before, encoder = engine.count, engine.begin()
-            engine.lib.wgpuCommandEncoderClearBuffer(encoder, buffer.memory.handle, 0, buffer.room)
+            for handle, at, length, _ in buffer.memory.spans(0, buffer.room):
+                engine.lib.wgpuCommandEncoderClearBuffer(encoder, handle, at, length)
             engine.submit("clear", encoder, before)
 
     # launches
@@ -365,5 +380,5 @@ class WgpuDevice:
         return clock.perf_counter() - begin
 
 
-def _again(index: int, fast_math: bool, cooperative: bool, trusted: bool) -> WgpuDevice:
-    return WgpuDevice(index, fast_math=fast_math, cooperative=cooperative, _trusted=trusted)
+def _again(index: int, fast_math: bool, trusted: bool) -> WgpuDevice:
+    return WgpuDevice(index, fast_math=fast_math, _trusted=trusted)

@@ -16,8 +16,7 @@ from ...errors import DeviceError, DeviceLostError
 from .adapters import native, view_text
 
 FEATURES = {"float16": "FeatureName_ShaderF16", "float64": "NativeFeature_ShaderF64", "int64": "NativeFeature_ShaderInt64",
-            "subgroups": "NativeFeature_Subgroup", "timestamps": "FeatureName_TimestampQuery",
-            "cooperative": "NativeFeature_CooperativeMatrix"}
+            "subgroups": "NativeFeature_Subgroup", "timestamps": "FeatureName_TimestampQuery"}
 STORAGE, UNIFORM, COPY_SRC, COPY_DST, MAP_READ, QUERY_RESOLVE = 0x80, 0x40, 0x4, 0x8, 0x1, 0x200
 QUEUED = 1024                    # launches after which the queue is marked; at most two marks' worth is in flight
 SUBMISSION = 8                   # what a submission weighs, in launches

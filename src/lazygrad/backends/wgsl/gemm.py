@@ -184,9 +184,9 @@ def shader(gemm: Gemm, dtype: np.dtype, traits: Traits, epilogue: Kernel | None,
     grids = launches(total, max(WORK[traits.software] // (2 * c.bm * c.bn * g.k), 1))
     faults = after is not None and after.faults
     declarations, bindings = arrays.declare(faults, len(grids) > 1)
-    if len(bindings) + faults > traits.buffers:
+    if len(bindings) + faults > traits.bindings:
         wrong = (f"it needs {len(bindings) + faults} bindings of at most {traits.binding} bytes, and this device has "
-                 f"{traits.buffers}")
+                 f"{traits.bindings}")
         raise DeviceError("matmul", f"({g.m}, {g.k}) @ ({g.k}, {g.n})", wrong, "use smaller tensors")
     lines = [*declarations, *functions]
     start = "launch.x + " if len(grids) > 1 else ""

@@ -93,7 +93,10 @@ class Launcher:
             offset = b.segment * shader.segment_bytes
             if not 0 <= offset < size or offset % self._traits.alignment:
                 raise DeviceError("launch", f"segment {b.segment} of {shader.segment_bytes} bytes of {buffer!r}", "outside the buffer, or not aligned", "")
-            entries.append((buffer.memory, offset, min(shader.segment_bytes, size - offset)))
+            length = min(shader.segment_bytes, size - offset)
+            if offset % buffer.memory.part + length > buffer.memory.part:
+                raise DeviceError("launch", f"a binding of {length} bytes of {buffer!r}", f"it lies in parts of {buffer.memory.part} bytes", "bind it in segments")
+            entries.append((buffer.memory, offset, length))
         if shader.faults:
             if faults is None:
                 raise DeviceError("launch", "a shader that checks its input", "no buffer for faults", "")
@@ -178,7 +181,7 @@ class Launcher:
                 raise MemoryError(f"launch: {self._engine.name}: no room for {UNIT} bytes")
             data = np.array([first, 0, 0, 0], np.uint32)
             engine.write(handle, 0, engine.ffi.from_buffer("char[]", data), UNIT)
-            known = self._firsts[first] = Memory(handle, UNIT)
+            known = self._firsts[first] = Memory((handle,), UNIT, UNIT)
         return known
 
     def _group(self, pattern: str, entries: Entries) -> _Held:
@@ -190,8 +193,9 @@ class Launcher:
         engine = self._engine
         lib, ffi = engine.lib, engine.ffi
         before = engine.count
+        places = [(*memory.at(offset), size) for memory, offset, size in entries]
         native = ffi.new("WGPUBindGroupEntry[]", [
-            {"binding": i, "buffer": memory.handle, "offset": offset, "size": size} for i, (memory, offset, size) in enumerate(entries)])
+            {"binding": i, "buffer": buffer, "offset": offset, "size": size} for i, (buffer, offset, size) in enumerate(places)])
         handle = lib.wgpuDeviceCreateBindGroup(engine.device, ffi.new("WGPUBindGroupDescriptor *", {
             "layout": self._layout(pattern)[0], "entryCount": len(entries), "entries": native}))
         if engine.count != before:
@@ -216,7 +220,7 @@ class Launcher:
         for key in list(self.groups):
             self.forget_group(key)
         for memory in self._firsts.values():
-            self._engine.lib.wgpuBufferRelease(memory.handle)
+            self._engine.lib.wgpuBufferRelease(memory.handles[0])
         self._firsts.clear()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 UNIT = 16                        # sizes are multiples of this
@@ -18,7 +18,8 @@ STEPS_FROM = 1 << 20             # larger classes are eighths of an octave
 
 
 def size_class(nbytes: int, limit: int) -> int:
-    """The capacity of the buffer that serves `nbytes`: a power of two up to 1 MiB, then one of eight steps an octave.
+    """The capacity of the memory that serves `nbytes`: a power of two up to 1 MiB, then one of eight steps an octave; nothing that
+    fits one native buffer (`limit` bytes) gets more than that.
 
     >>> size_class(1, 1 << 30), size_class(300, 1 << 30), size_class((1 << 20) + 1, 1 << 30) - (1 << 20)
     (256, 512, 131072)
@@ -26,20 +27,33 @@ def size_class(nbytes: int, limit: int) -> int:
     if nbytes <= STEPS_FROM:
         return max(SMALLEST, 1 << max(nbytes - 1, 0).bit_length())
     step = 1 << (nbytes - 1).bit_length() - 4
-    return min(-(-nbytes // step) * step, limit // UNIT * UNIT)
+    size = -(-nbytes // step) * step
+    return min(size, limit) if nbytes <= limit else size
 
 
 class Memory:
-    """A native buffer: its handle, its capacity in bytes, a number that no other one ever has, and the keys of the cached bind
-    groups that hold it."""
+    """Native memory of `size` bytes: one buffer, or several of `part` bytes each (the last may be smaller) where one cannot be so
+    large. It has a number that no other one ever has, and knows the keys of the cached bind groups that hold it."""
 
-    __slots__ = ("groups", "handle", "serial", "size")
+    __slots__ = ("groups", "handles", "part", "serial", "size")
 
-    def __init__(self, handle: Any, size: int) -> None:
-        self.handle = handle
-        self.size = size
+    def __init__(self, handles: Sequence[Any], size: int, part: int) -> None:
+        self.handles, self.size, self.part = tuple(handles), size, part
         self.serial = next(_serials)
         self.groups: set[tuple] = set()
+
+    def at(self, offset: int) -> tuple[Any, int]:
+        """The native buffer in which byte `offset` lies, and its offset there."""
+        return self.handles[offset // self.part], offset % self.part
+
+    def spans(self, offset: int, nbytes: int) -> Iterator[tuple[Any, int, int, int]]:
+        """(native buffer, offset there, bytes, how far that is from the start) of a stretch of memory."""
+        done = 0
+        while done < nbytes:
+            handle, at = self.at(offset + done)
+            length = min(nbytes - done, self.part - at)
+            yield handle, at, length, done
+            done += length
 
 
 class Pool:
@@ -101,10 +115,6 @@ class Buffer:
 
     def __init__(self, device: Any, memory: Memory, size: int) -> None:
         self.device, self.memory, self.size = device, memory, size
-
-    @property
-    def handle(self) -> Any:
-        return self.memory.handle
 
     @property
     def serial(self) -> int:

@@ -15,9 +15,10 @@ class Traits:
     """What code is generated for. Two devices with equal Traits get equal shaders.
 
     `software`: the adapter runs on the CPU: barriers cost dear, so one thread takes a whole row. `invocations`: threads of a
-    workgroup at most; `shared`: bytes of workgroup memory; `buffers`: storage buffers of one shader; `binding`: bytes of one
-    binding at most; `alignment`: of a binding's offset in bytes. `fast_math` drops NumPy's meaning of NaN, infinities and
-    signed zeros. `cooperative`: matrix units with float16 inputs may be used (opt-in).
+    workgroup at most; `shared`: bytes of workgroup memory; `buffers`: storage buffers of one shader that fusion keeps to, beside the
+    one that takes faults; `bindings`: storage bindings that the device takes in all (large buffers have several); `binding`: bytes
+    of one binding at most; `alignment`: of a binding's offset in bytes. `fast_math` drops NumPy's meaning of NaN, infinities and
+    signed zeros.
     """
 
     software: bool
@@ -27,11 +28,11 @@ class Traits:
     subgroups: bool
     invocations: int = 256
     shared: int = 16384
-    buffers: int = 8
+    buffers: int = 7
+    bindings: int = 8
     binding: int = 128 << 20
     alignment: int = 256
     fast_math: bool = False
-    cooperative: bool = False
 
 
 def stored(dtype: np.dtype) -> np.dtype:
