@@ -145,6 +145,10 @@ def test_constants_of_a_device(graph, gpu):
     assert z.device is gpu and (z + x).value.tolist() == [1, 2]
     assert lg.arange(4, dtype=lg.float32, device=gpu).value.tolist() == [0, 1, 2, 3]
     assert lg.asarray([1.0], device=gpu).device is gpu
+    ramp = lg.arange(2, dtype=lg.float32, device=gpu) * 2            # of no graph: it joins any on its device
+    assert (ramp + x).value.tolist() == [1, 4] and (x * ramp).value.tolist() == [0, 4] and lg.where(x > 1, ramp, x).value.tolist() == [1, 2]
+    with pytest.raises(DeviceError, match="two devices"):
+        ramp + lg.tensor([1.0, 2.0])
 
 
 def test_an_index_error_comes_with_the_value_and_names_the_line(graph):

@@ -19,7 +19,7 @@ from . import dtypes
 from .context import BARRED, PACKAGE, USERS, barred, source_line, user_frame
 from .errors import DataError, LazygradError
 from .ir.aval import Aval
-from .ir.term import MEMOS, SWEEPS, Term, term
+from .ir.term import MEMOS, SWEEPS, Term, substitute, term, toposort
 from .prims.base import REGISTRY, Prim
 from .prims.leaf import filled
 from .tensor import DeepTensor, Tensor, adopt, graph_of, mismatch
@@ -209,12 +209,8 @@ class Lifted:
                     if h is not None:
                         held.append(h)
                         _put(values, n, h.term)
-            for h in held:
-                if h.term.graph is not None and held[0].term.graph is not None and h.term.graph != held[0].term.graph:
-                    base = next(k for k in held if k.term.graph is not None)
-                    error = mismatch(self.name, base, h)
-                    _note(error, code, at)
-                    raise error
+            if len({h.term.graph for h in held} - {None}) > 1:
+                self.joined(held, values, code, at)
             call = inspect.BoundArguments(self.signature, values)
             try:
                 found = self.rule(*call.args, **call.kwargs)
@@ -233,6 +229,23 @@ class Lifted:
         if found.__class__ is tuple:
             return tuple([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
+
+    def joined(self, held: list[Tensor], values: dict[str, Any], code: Any, at: int) -> None:
+        """Operands of several graphs: constants made on a device join any graph there, the rest must agree."""
+        base: Tensor | None = None
+        for h in held:
+            if h.term.graph is None:
+                continue
+            free = unplaced(h.term)
+            if free is not None and all(k.device == h.device for k in held if k.term.graph is not None):
+                for name, v in values.items():
+                    values[name] = free if v is h.term else tuple([free if u is h.term else u for u in v]) if v.__class__ is tuple else v
+            elif base is None:
+                base = h
+            elif h.term.graph != base.term.graph:
+                error = mismatch(self.name, base, h)
+                _note(error, code, at)
+                raise error
 
     def quick(self, args: tuple, kwargs: dict, held: tuple, memo: dict, key: Any, frame: Any) -> Any:
         """A call not met before whose operands are tensors of one graph: no conversions are needed."""
@@ -299,6 +312,14 @@ class Lifted:
         h.a = held[0] if n else None
         h.b = None if n < 2 else held[1] if n == 2 else tuple(held[1:])
         return h
+
+
+def unplaced(t: Term) -> Term | None:
+    """`t` without the device it was made for, if it depends on no leaf."""
+    below = toposort([t])
+    if any(u.op.name == "source" for u in below):
+        return None
+    return substitute([t], {u: u.args[0] for u in below if u.op.scoped})[0]
 
 
 def _number_leaf(v: bool | int | float | complex, partner: np.dtype, graph: Any) -> Tensor | None:
