@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from gpu import pytest_terminal_summary as pytest_terminal_summary  # names the adapter of the GPU tests
 
 from lazygrad.backends import llvm
 from lazygrad.runtime import tiers

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from lazygrad.backends.llvm import cache
-from lazygrad.backends.llvm.cache import HEADER, SUFFIX, Cache
+from lazygrad.backends import cache
+from lazygrad.backends.cache import HEADER, SUFFIX, Cache
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 PAYLOAD = bytes(range(256)) * 40
@@ -178,7 +178,7 @@ def test_unfinished_files_of_dead_processes_are_removed(store):
 
 RACE = """
 import sys
-from lazygrad.backends.llvm.cache import Cache
+from lazygrad.backends.cache import Cache
 store = Cache(sys.argv[1], limit=200_000)
 bad = 0
 for turn in range(60):

@@ -12,8 +12,8 @@ import weakref
 import numpy as np
 import pytest
 
-from lazygrad.backends import llvm
-from lazygrad.backends.llvm import cache, entry, externs, jit
+from lazygrad.backends import cache, llvm
+from lazygrad.backends.llvm import entry, externs, jit
 
 pytestmark = pytest.mark.skipif(not llvm.available(), reason=llvm.reason())
 

@@ -20,6 +20,7 @@ from lazygrad.backends.wgsl.temporaries import assign, lifetimes
 from lazygrad.errors import DeviceError
 from lazygrad.ir.aval import aval
 from lazygrad.ir.program import Call, Host
+from lazygrad.ir.record import changed
 from lazygrad.ir.term import toposort
 from lazygrad.prims import REGISTRY as P
 from lazygrad.prims import leaf
@@ -400,3 +401,35 @@ def test_time_and_text_tell_every_step():
     assert [t.step.split(":")[0] for t in times].count("host") == sum(isinstance(s, Host) for s in ran.program.steps)
     np.testing.assert_array_equal(ran.outputs[0], want)
     assert ran.executable.text.count("// ---- step") == len(ran.program.steps) and "@compute" in ran.executable.text
+
+
+def test_tuning_measures_once_and_keeps_what_it_found(monkeypatch, tmp_path):
+    """Opt-in: products and the workgroups of rows are measured, give the same values, and are found again without measuring."""
+    import lazygrad as lg
+    from lazygrad.backends.wgsl import tune
+    there = gpu.device()
+    monkeypatch.setenv("LAZYGRAD_TUNE", "1")
+    monkeypatch.setenv("LAZYGRAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(there, "traits", changed(there.traits, software=False))          # workgroups share rows
+    monkeypatch.setattr(tune, "HAND", tune.HAND[-2:])
+    monkeypatch.setattr(tune, "RANDOM", 0)
+    tune.forget()
+    rng = np.random.default_rng(0)
+    a, b = rng.random((24, 40), np.float32), rng.random((40, 2048), np.float32)
+    measured = []
+    measure = tune.measure
+    monkeypatch.setattr(tune, "measure", lambda *args: measured.append(1) or measure(*args))
+    try:
+        for again in (False, True):
+            graph = lg.Graph(device=there)
+            z = lg.logsumexp(graph.tensor(a) @ graph.tensor(b) * (2 if again else 1), axis=1)
+            want = (a.astype("f8") @ b) * (2 if again else 1)
+            np.testing.assert_allclose(z.value, np.log(np.exp(want - want.max(1, keepdims=True)).sum(1)) + want.max(1), rtol=1e-5)
+        assert len(measured) >= 2, "a product and a row kernel"
+        before = len(measured)
+        tune.forget()                                                # as a new process: from the disk
+        graph = lg.Graph(device=there)
+        np.testing.assert_allclose((graph.tensor(a) @ graph.tensor(b) + 1).value, a.astype("f8") @ b + 1, rtol=1e-5)
+        assert len(measured) == before
+    finally:
+        tune.forget()

@@ -15,8 +15,8 @@ import threading
 import numpy as np
 import pytest
 
-from lazygrad.backends import llvm
-from lazygrad.backends.llvm import cache, externs, jit, loader, target
+from lazygrad.backends import cache, llvm
+from lazygrad.backends.llvm import externs, jit, loader, target
 from lazygrad.errors import DeviceError
 
 pytestmark = pytest.mark.skipif(not llvm.available(), reason=llvm.reason())

@@ -146,7 +146,7 @@ KINDS = {
     "software": replace(PORTABLE, software=True),
     "gpu": PORTABLE,
     "subgroups": replace(PORTABLE, subgroups=True),
-    "segments": replace(PORTABLE, binding=256, buffers=100),
+    "segments": replace(PORTABLE, binding=256, buffers=100, bindings=100),
 }
 BATCH = 100
 

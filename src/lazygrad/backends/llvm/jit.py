@@ -14,11 +14,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...errors import DeviceError
+from ..cache import objects, sha256
 from . import direct, loader
 from . import target as targets
-from .cache import objects
 from .loader import Loaded
-from .target import Target, sha256
+from .target import Target
 
 STRAIGHT = 1000          # lines of straight scalar code from which the quick code generator is used
 _lock = threading.RLock()

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..cache import objects
 from . import externs, jit, target
-from .cache import objects
 
 FOLDERS = ("", "compiler", "prims", "ir", "backends", os.path.join("backends", "llvm"))      # what a Program and its text depend on
 

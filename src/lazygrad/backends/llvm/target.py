@@ -12,15 +12,8 @@ import platform
 import sys
 from functools import cache
 
-try:                                           # hashlib loads OpenSSL: a quarter of a warm start
-    from _sha2 import sha256
-except ImportError:
-    try:
-        from _sha256 import sha256  # Python 3.11
-    except ImportError:
-        from hashlib import sha256
-
 from ...ir.record import record
+from ..cache import sha256
 
 HOST = "host"                                  # Target.cpu: the CPU this runs on, whatever LLVM calls it
 

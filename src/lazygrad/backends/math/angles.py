@@ -38,6 +38,9 @@ def two_over_pi_words(size: int, count: int) -> list[int]:
 
 def product(b: Builder, x: str, y: str) -> tuple[str, str]:
     """The high and the low word of the product of two words."""
+    high = b.high_product(x, y)
+    if high is not None:
+        return high, b.imul(x, y)
     half, mask = b.iconst(b.bits // 2), b.iconst((1 << b.bits // 2) - 1)
     (x1, x0), (y1, y0) = ((b.lshr(v, half), b.iand(v, mask)) for v in (x, y))
     low, first, second = b.imul(x0, y0), b.imul(x1, y0), b.imul(x0, y1)

@@ -67,6 +67,9 @@ class Builder(Protocol):
     def if_any(self, mask: str, slow: Callable[[], str], fast: str) -> str:
         """`fast` when no lane of the mask holds, else `slow()`, which runs only then (for all lanes)."""
 
+    def high_product(self, a: str, b: str) -> str | None:
+        """The high word of the product of two words as wide as the float; None where halves have to be multiplied."""
+
     def iadd(self, a: str, b: str) -> str: ...
     def isub(self, a: str, b: str) -> str: ...
     def imul(self, a: str, b: str) -> str: ...

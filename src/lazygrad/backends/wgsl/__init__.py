@@ -13,7 +13,7 @@ from typing import Any
 from ...ir.program import Caps
 from .traits import Traits
 
-THREADS, SOFTWARE_THREADS = 1 << 16, 1 << 12       # threads that keep a GPU, and a CPU that plays one, busy
+THREADS, SOFTWARE_THREADS = 1 << 16, 1 << 8       # threads that keep a GPU, and a CPU that plays one, busy
 PLACES = {"WgpuDevice": "device", "doctor": "doctor", "build": "program", "Bound": "program", "Executable": "program",
           "download": "storage", "nbytes": "storage", "upload": "storage"}
 

@@ -380,11 +380,15 @@ class Planner:
             return frozenset()
         return frozenset([id(s) for s in long])
 
+    def room(self) -> int:
+        """Threads of a workgroup whose accumulators fit its memory."""
+        each = sum({c.dtype: max(c.dtype.itemsize, 4) for s in self.loops for c in s.carries}.values())
+        return self.traits.shared // max(each, 1)
+
     def threads(self, quads: frozenset[int]) -> int:
         """Threads of a workgroup that does one grid step: two units each and more, a power of two."""
         units = max([-(-s.extent // (4 if id(s) in quads else 1)) for s in self.loops])
-        room = self.traits.shared // max(sum({c.dtype: max(c.dtype.itemsize, 4) for s in self.loops for c in s.carries}.values()), 1)
-        most = min(self.traits.invocations, 1024 if units >= 8192 else 256, room)
+        most = min(self.traits.invocations, 1024 if units >= 8192 else 256, self.room())
         threads = 32
         while threads * 4 <= units and threads * 2 <= most:
             threads *= 2

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Stmt, Store
+from ...ir.record import changed
 from ...ir.scalar import LOAD
+from ..monoids import identity
 from . import scalars
 from .accesses import TURNS, Facts, Lane, Plan, Planner, below, loops_of, roots, runs
 from .arrays import Arrays, power_below
@@ -28,11 +30,12 @@ STEPS = 4                            # how many
 TAKEN = re.compile(r"([bv]\d+(_\d+)?|faults|launch|id|group|thread|main|.*q)$")      # names that variables must not have
 
 
-def shader(kernel: Kernel, traits: Traits, sizes: Sequence[int], aliases: Sequence[int] | None = None) -> Shader:
+def shader(kernel: Kernel, traits: Traits, sizes: Sequence[int], aliases: Sequence[int] | None = None, threads: int = 0) -> Shader:
     """The shader of a kernel whose parameter p is a buffer of `sizes[p]` elements.
 
     `aliases[p]`: the first parameter that is the same buffer as p (p itself unless given); they share one binding. Buffers
-    may be read and written up to the next multiple of 16 bytes behind their last element.
+    may be read and written up to the next multiple of 16 bytes behind their last element. `threads`: of a workgroup that shares
+    a grid step (0: a guess), where there is such a one.
     """
     same = tuple(range(len(kernel.params))) if aliases is None else tuple(aliases)
     written = frozenset([same[p] for p, param in enumerate(kernel.params) if param.writes])
@@ -41,28 +44,23 @@ def shader(kernel: Kernel, traits: Traits, sizes: Sequence[int], aliases: Sequen
     if planner.steps == 0:
         return Shader("@compute @workgroup_size(1)\nfn main() {\n}\n", (), ())
     plan = planner.plan()
+    if threads and plan.threads:
+        plan = changed(plan, threads=threads)
     module = Module(traits)
     used = sorted({a.buffer for a in planner.accesses})
     arrays = Arrays([p.dtype for p in kernel.params], sizes, used, written, plan.packed, traits, module)
     return Writer(kernel, traits, plan, Values(module, arrays, same, written, facts)).shader()
 
 
-def identity(monoid: str, dtype: np.dtype) -> bool | int | float:
-    """The value that a monoid starts from; for floating sums -0.0, so that a sum of -0.0 alone stays -0.0.
-
-    >>> identity("maximum", np.dtype("int8")), identity("and", np.dtype("bool")), identity("add", np.dtype("float32"))
-    (-128, True, -0.0)
-    """
-    if monoid in ("add", "or"):
-        return -0.0 if dtype.kind == "f" else False if dtype.kind == "b" else 0
-    if monoid == "mul":
-        return True if dtype.kind == "b" else 1
-    if dtype.kind == "b":
-        return monoid != "maximum"
-    if dtype.kind == "f":
-        return -math.inf if monoid == "maximum" else math.inf
-    info = np.iinfo(dtype)
-    return -1 if monoid == "and" and dtype.kind == "i" else int(info.min if monoid == "maximum" else info.max)
+def shared_threads(kernel: Kernel, traits: Traits, aliases: Sequence[int] | None = None) -> tuple[int, ...]:
+    """The numbers of threads that a workgroup may have which shares a grid step, the guess first; none where a thread has its own."""
+    same = tuple(range(len(kernel.params))) if aliases is None else tuple(aliases)
+    planner = Planner(kernel, traits, same, frozenset([same[p] for p, param in enumerate(kernel.params) if param.writes]), Facts())
+    guess = planner.plan().threads if planner.steps else 0
+    if not guess:
+        return ()
+    most = min(traits.invocations, planner.room())
+    return (guess, *[n for n in (32, 64, 128, 256, 512, 1024) if n != guess and n <= most])
 
 
 class Writer:

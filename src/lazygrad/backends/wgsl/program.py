@@ -18,6 +18,7 @@ import numpy as np
 from ...errors import DeviceError
 from ...ir.program import Host, Program, Step
 from ...ir.record import record
+from . import tune
 from .steps import Writer, parameters, title, work
 from .storage import download, nbytes, upload
 from .temporaries import assign, lifetimes, shared
@@ -78,7 +79,7 @@ class Executable:
     def __init__(self, program: Program, device: Any) -> None:
         start = time.perf_counter()
         self.program, self.device, self.work, self.faults = program, device, program.work, program.faults
-        writer = Writer(program, device.traits)
+        writer = Writer(program, device.traits, tune.Tuner(device) if tune.wanted() else None)
         self._shaders = [None if isinstance(s, Host) else writer.shader(s)[0] for s in program.steps]
         self._hosts = None in self._shaders
         self.checks = any([s is not None and s.faults for s in self._shaders])

@@ -80,10 +80,10 @@ def first_places(buffers: Sequence[int]) -> tuple[int, ...]:
 
 
 class Writer:
-    """The shaders of one program; a kernel's structure is looked at once."""
+    """The shaders of one program; a kernel's structure is looked at once. `tuner`: a `tune.Tuner` that has measured choices."""
 
-    def __init__(self, program: Program, traits: Traits) -> None:
-        self.program, self.traits = program, traits
+    def __init__(self, program: Program, traits: Traits, tuner: Any = None) -> None:
+        self.program, self.traits, self.tuner = program, traits, tuner
         self.structure = cache(lambda number: structure(program.kernels[number]))
 
     def shader(self, step: Call | Gemm) -> tuple[Shader, tuple[int, ...]]:
@@ -96,7 +96,8 @@ class Writer:
             aliases = None if len(set(touched)) == len(touched) else places
             key = ("kernel", self.structure(step.kernel), self.traits, sizes, aliases)
             kernel = program.kernels[step.kernel]
-            return _kept(key, lambda: kernels.shader(kernel, self.traits, sizes, aliases)), touched
+            threads = 0 if self.tuner is None else self.tuner.threads(kernel, key[1], sizes, aliases)
+            return _kept((*key, threads), lambda: kernels.shader(kernel, self.traits, sizes, aliases, threads)), touched
         # buffers are numbered by their first place, so that products which differ in nothing else are one shader
         a, b, *rest = places
         renamed = changed(step, a=a, b=b, c=2 if step.epilogue is not None else rest[0], more=tuple(rest) if step.epilogue is not None else (),
@@ -104,8 +105,9 @@ class Writer:
         dtype = program.buffers[step.a].aval.dtype
         epilogue = None if step.epilogue is None else program.kernels[step.epilogue]
         form = None if step.epilogue is None else self.structure(step.epilogue)
-        key = ("gemm", renamed, dtype.name, form, self.traits, sizes)
-        return _kept(key, lambda: gemm.shader(renamed, dtype, self.traits, epilogue, sizes)), touched
+        choice = None if self.tuner is None else self.tuner.choice(renamed, dtype)
+        key = ("gemm", renamed, dtype.name, form, self.traits, sizes, choice)
+        return _kept(key, lambda: gemm.shader(renamed, dtype, self.traits, epilogue, sizes, choice)), touched
 
 
 # ---- steps --------------------------------------------------------------------------------------------------------------

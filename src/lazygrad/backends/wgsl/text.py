@@ -329,7 +329,13 @@ class Builder:
         return self.emit(f"{a} != {b}")
 
     def if_any(self, mask: str, slow: Callable[[], str], fast: str) -> str:
-        """`fast` when no lane of the mask holds, else `slow()`, which runs only then (for all lanes)."""
+        """`fast` when no lane of the mask holds, else `slow()`, which runs only then (for all lanes).
+
+        Software adapters run both sides of a branch under a mask: there it is `slow()` alone, which two functions of one argument
+        can share.
+        """
+        if self.module.traits.software:
+            return slow()
         name = self.module.fresh()
         self.body.append(f"var {name} = {fast};")
         self.body.append(f"if ({f'any({mask})' if self.lanes else mask}) {{")
@@ -343,6 +349,14 @@ class Builder:
 
     def isub(self, a: str, b: str) -> str:
         return self.emit(f"{a} - {b}")
+
+    def high_product(self, a: str, b: str) -> str | None:
+        """The high word of the product of two 32-bit words, None where there are no wider ones."""
+        if self.bits != 32 or not self.module.traits.int64:
+            return None
+        word, wide = ("vec4<u32>", "vec4<u64>") if self.lanes else ("u32", "u64")
+        shift = "vec4<u32>(32u)" if self.lanes else "32u"
+        return self.emit(f"{word}(({wide}({a}) * {wide}({b})) >> {shift})")
 
     def imul(self, a: str, b: str) -> str:
         return self.emit(f"{a} * {b}")

@@ -1,9 +1,10 @@
-"""Tune: which choice for a matrix product is fastest on this device, by measuring; kept on disk for the next process.
+"""Tune: which choice for a matrix product is fastest on this device, and how many threads a workgroup should have that shares a
+row, by measuring; kept on disk for the next process.
 
-Opt-in: `LAZYGRAD_TUNE=1`, or whoever asks `best` to search. In: a device, a Gemm, its dtype. Out: a `Choice`, or None
-where nothing is known (`gemm.choice_for` then has one). What is found holds for all products of a class: sizes up to
-the same powers of two, same transposes and dtype, on the same adapter and driver. Measuring takes a second or so for
-each class: a compilation for every candidate.
+Opt-in: `LAZYGRAD_TUNE=1`, or whoever asks `best` to search. In: a device, a Gemm and its dtype, or a kernel. Out: a `Choice`
+or a number, None or 0 where nothing is known (`gemm.choice_for` and `kernels` then have one). What is found holds for all
+products of a class: sizes up to the same powers of two, same transposes and dtype, on the same adapter and driver. Measuring
+takes a second or so for each class: a compilation for every candidate.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...ir.kernel import Kernel
 from ...ir.program import Gemm
 from ...ir.record import changed, record
-from ..llvm.cache import objects
+from ..cache import objects
+from . import kernels
 from .gemm import Choice, Product, choice_for, fits, normal, shader
 
 if TYPE_CHECKING:
     from .device import WgpuDevice
 
 VARIABLE = "LAZYGRAD_TUNE"
-FORMAT = "gemm choices 1"          # changes when the generator does: what was measured before says nothing then
+FORMAT = "choices 1"          # changes when the generator does: what was measured before says nothing then
 RANDOM = 8                         # candidates beside the hand-picked ones
 ROUNDS = 3
 HOPELESS = 3.0                     # times the best of the first round: not measured again
@@ -39,6 +42,45 @@ HAND = (Choice("tiles", 128, 128, 16, 8, 8), Choice("tiles", 128, 64, 16, 8, 8),
 
 _lock = threading.Lock()
 _known: dict[bytes, Choice | None] = {}
+_threads: dict[bytes, int] = {}
+
+
+class Tuner:
+    """What was measured on a device, measured now where it was not yet."""
+
+    def __init__(self, device: WgpuDevice) -> None:
+        self.device = device
+
+    def choice(self, gemm: Gemm, dtype: np.dtype) -> Choice | None:
+        """The best choice for a product."""
+        return best(self.device, gemm, dtype, True)
+
+    def threads(self, kernel: Kernel, structure: tuple, sizes: Sequence[int], aliases: Sequence[int] | None) -> int:
+        """The best number of threads for a kernel whose grid steps are shared by a workgroup, 0 for another kernel.
+
+        `structure` decides the kernel's text; its buffers are filled with ordinary numbers, so indices that are data may be faults.
+        """
+        device = self.device
+        counts = kernels.shared_threads(kernel, device.traits, aliases)
+        if len(counts) < 2 or any([p.dtype.kind not in "f" for p in kernel.params]):     # data that are indices or masks decide the work
+            return 0
+        key = objects().key(FORMAT, "threads", device.info.name, device.info.driver, repr(device.traits), repr((structure, tuple(sizes), aliases)))
+        with _lock:
+            found = _threads.get(key)
+        if found is None:
+            data = objects().get(key)
+            found = int(data) if data is not None and data.isdigit() and int(data) in counts else 0
+        if not found:
+            same = range(len(sizes)) if aliases is None else aliases
+            made = [_filled(device, max(n, 1), p.dtype) for n, p in zip(sizes, kernel.params, strict=True)]
+            cell = device.allocate(16)
+            candidates = {n: device.launch(kernels.shader(kernel, device.traits, sizes, aliases, n), [made[p] for p in same], cell) for n in counts}
+            seconds = measure(device, candidates)
+            found = min(seconds, key=seconds.__getitem__)
+            objects().put(key, str(found).encode())
+        with _lock:
+            _threads[key] = found
+        return found
 
 
 @record
@@ -59,6 +101,7 @@ def forget() -> None:
     """Drop what this process knows; the disk keeps its files."""
     with _lock:
         _known.clear()
+        _threads.clear()
 
 
 def best(device: WgpuDevice, gemm: Gemm, dtype: np.dtype, search_now: bool | None = None) -> Choice | None:

@@ -15,7 +15,13 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 
-from .target import sha256
+try:                                           # hashlib loads OpenSSL: a quarter of a warm start
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # Python 3.11
+    except ImportError:
+        from hashlib import sha256
 
 LIMIT = 256 << 20              # bytes of one cache; above, the least recently used go until 3/4 of it are left
 SWEEP = 16                     # one write in so many looks at the size
