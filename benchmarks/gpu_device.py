@@ -136,7 +136,7 @@ class Bench:
                 theirs = self.time_torch(lambda x=x, y=y: x @ y)
             flops = 2 * m * k * n / 1e12
             yield {"what": f"{m}×{k} @ {k}×{n}", "unit": "TFLOP/s", "ours": flops / self.time_ours(work), "torch": theirs and flops / theirs,
-                   "right": bool(error < (2e-2 if self.device.traits.cooperative else 1e-5)), "note": f"error {error:.0e}"}
+                   "right": bool(error < 1e-5), "note": f"error {error:.0e}"}
 
     def dispatch(self):
         """The least that a kernel and a submission cost."""
@@ -261,12 +261,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--small", action="store_true", help="sizes that a software adapter does in a minute")
-    parser.add_argument("--cooperative", action="store_true", help="matrix units with float16 inputs")
     parser.add_argument("--fast-math", action="store_true")
     parser.add_argument("--index", type=int, help="of the adapter")
     parser.add_argument("--json", help="file that takes the figures")
     options = parser.parse_args()
-    bench = Bench(options.small, index=options.index, cooperative=options.cooperative, fast_math=options.fast_math)
+    bench = Bench(options.small, index=options.index, fast_math=options.fast_math)
     print("\n".join(bench.about()), end="\n\n", flush=True)
     results: dict[str, list[Row]] = {}
     for name in options.sections:
