@@ -273,6 +273,19 @@ def test_accumulating_product_writes_over_its_addend():
     program = check([root], into=[sources.index(c)], tol=1e-4)
     assert [type(s) for s in program.steps] == [Gemm] and program.steps[0].accumulate
 
+@pytest.mark.parametrize(("shape", "axes", "steps"), [
+    ((5, 64, 9), (0, 1, 2), 1), ((5, 64, 9), (2, 0, 1), 1), ((5, 64, 9), (0, 2, 1), 1), ((5, 64, 9), (1, 0, 2), 1), ((64, 65), (1, 0), 1),
+    ((5, 64, 9), (1, 2, 0), 2), ((5, 64, 9), (2, 1, 0), 2),                        # no axis of the product stays dense: moved afterwards
+    ((3, 2, 33, 17), (2, 0, 1, 3), 1), ((3, 2, 33, 17), (3, 0, 1, 2), 1), ((1, 33, 17), (1, 2, 0), 1),
+    ((3, 2, 33, 17), (1, 0, 2, 3), 2),                                             # the batch axes are not evenly spaced
+], ids=str)
+def test_product_is_written_in_the_order_of_axes_that_is_read(shape, axes, steps):
+    *batch, m, n = shape
+    a, b = source(0, (*batch, m, 40)), source(1, (*batch, 40, n))
+    product = C.matmul(a, b)
+    program = check([M.permute(product, axes=axes)], tol=1e-4)
+    assert len(program.steps) == steps
+
 
 def test_one_weight_for_a_whole_batch_is_one_product():
     x, w = source(0, (4, 10, 24)), source(1, (24, 20))

@@ -171,8 +171,7 @@ class _Assembly:
     def _step(self, g: Group, wanted: dict[int, int]) -> None:
         t = g.members[0]
         if g.kind == GEMM:
-            product = self.parts.accumulating[t][0] if t in self.parts.accumulating else t
-            self.steps.append(gemm(product, self.parts.kinds, self.number, self.number(t), product is not t))
+            self.steps.append(gemm(t, self.parts, self.number))
         elif g.kind == HOST:
             inputs = tuple([self.number(a) for a in t.args])
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))

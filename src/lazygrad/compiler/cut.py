@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Cut:
     groups: list[Group]
     profiles: Profiles
     results: list[Term]
-    accumulating: dict[Term, tuple[Term, Term]]
+    products: dict[Term, tuple[Term, Term | None]]       # GEMMs that write another Term than the product: (product, x of x + product)
 
 
 MOVE = Profile(True, 1, 1)       # moving an element: nearly free, but reading it at many places adds up
@@ -174,9 +175,9 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM reads as whole buffers."""
     profiles = Profiles(caps)
     kinds = classify(order, caps, profiles)
-    accumulating = {} if caps.epilogue else _accumulations(order, roots, sources, into, kinds)
-    skipped = {mm for mm, _ in accumulating.values()}
-    for t in accumulating:
+    products = {} if caps.epilogue else _products(order, roots, sources, into, kinds)
+    skipped = {mm for mm, _ in products.values()}
+    for t in products:
         kinds[t] = GEMM
     order = [t for t in order if t not in skipped]
     shaped = {a for t in order if kinds[t] == HOST for a in (t, *t.args)}      # NumPy sees these buffers with their shape
@@ -184,17 +185,17 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     must = set(results)
     for t in order:
         if kinds[t] == GEMM:
-            must.update(operands(accumulating[t][0] if t in accumulating else t, kinds))
+            must.update(operands(products[t][0] if t in products else t, kinds))
         elif kinds[t] == HOST:
             must.update(t.args)
         elif kinds[t] == SCAN:
             must.update([base(a, kinds) for a in t.args if not (caps.grid and _moved(a, kinds))])
     must = {t for t in must if kinds[t] == INLINE}
-    walk = _Stages(order, kinds, profiles, accumulating)
+    walk = _Stages(order, kinds, profiles, products)
     first, stored = walk.assign(must, set())
     extra, late = _shared(order, kinds, first, stored, walk, results, sources, into)
     need, stored = walk.assign(must | extra, late) if extra or late else (first, stored)
-    return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, accumulating)
+    return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, products)
 
 
 def _moved(t: Term, kinds: dict[Term, str]) -> bool:
@@ -204,41 +205,67 @@ def _moved(t: Term, kinds: dict[Term, str]) -> bool:
     return kinds[t] != INLINE
 
 
-def _accumulations(order, roots, sources, into, kinds) -> dict[Term, tuple[Term, Term]]:
-    """Roots `x + a @ b` that overwrite x, which nothing else reads: GEMMs that accumulate. {sum: (product, x)}"""
+def _products(order, roots, sources, into, kinds) -> dict[Term, tuple[Term, Term | None]]:
+    """Terms that a GEMM writes in the product's stead, which nothing else reads: roots `x + a @ b` that overwrite x, and
+    products in another order of their axes. {Term: (product, x or None)}"""
     users: dict[Term, int] = {}
     for t in order:
         for a in t.args:
             users[a] = users.get(a, 0) + 1
     for r in roots:
         users[r] = users.get(r, 0) + 1
-    found = {}
+    found: dict[Term, tuple[Term, Term | None]] = {}
     for r, i in zip(roots, into, strict=True):
         if i is None or r.op.name != "add" or users[r] != 1:
             continue
         for mm, x in (r.args, r.args[::-1]):
             if kinds[mm] == GEMM and x is sources[i] and users[mm] == users[x] == 1:
                 found[r] = (mm, x)
+    for t in order:
+        if t.op.name == "permute":
+            mm = t.args[0]
+            if kinds[mm] == GEMM and users[mm] == 1 and layout(t) is not None:
+                found[t] = (mm, None)
     return found
+
+
+def layout(t: Term) -> tuple[int, int, bool] | None:
+    """(row stride, batch stride, whether the rows are the columns) of the product that `t` permutes, in the buffer of `t`; None
+    where no GEMM writes it so."""
+    shape, axes = t.args[0].aval.shape, t.keywords["axes"]
+    strides, step = [0] * len(axes), 1
+    for a in reversed(axes):
+        strides[a] = step
+        step *= shape[a]
+    *batch, row, col = [(n, s) for n, s in zip(shape, strides, strict=True)]
+    batch = [(n, s) for n, s in batch if n != 1]
+    if any([a[1] != b[0] * b[1] for a, b in pairwise(batch)]):
+        return None
+    step = batch[-1][1] if batch else 0
+    if col[1] == 1 and row[1] >= col[0]:
+        return row[1], step, False
+    if row[1] == 1 and col[1] >= row[0]:
+        return col[1], step, True
+    return None
 
 
 class _Stages:
     """Stages of all Terms for a given set of stored values (one forward walk)."""
 
-    def __init__(self, order, kinds, profiles, accumulating) -> None:
-        self.order, self.kinds, self.profiles, self.accumulating = order, kinds, profiles, accumulating
+    def __init__(self, order, kinds, profiles, products) -> None:
+        self.order, self.kinds, self.profiles, self.products = order, kinds, profiles, products
         self.cost: dict[Term, int] = {}
 
     def args(self, t: Term) -> tuple[Term, ...]:
-        """What a step reads: the factors and the addend of an accumulating GEMM, else the arguments."""
-        if t in self.accumulating:
-            mm, x = self.accumulating[t]
-            return (*mm.args, x)
+        """What a step reads: the factors and the addend of a GEMM, else the arguments."""
+        if t in self.products:
+            mm, x = self.products[t]
+            return mm.args if x is None else (*mm.args, x)
         return t.args
 
     def aligned(self, t: Term) -> bool:
         """Whether t reads its arguments at its own loop index."""
-        return isinstance(t.op.lowering, (B.Elementwise, B.Reduction)) and t not in self.accumulating
+        return isinstance(t.op.lowering, (B.Elementwise, B.Reduction)) and t not in self.products
 
     def assign(self, must: set[Term], late: set[Term]) -> tuple[dict[Term, int], set[Term]]:
         """(the stage of every Term, the stored values: `must` and those at which a kernel is full)."""

@@ -1,16 +1,17 @@
 """Gemm: matrix products as library calls: transposes, reshapes and repeated batches become strides.
 
-In: a matmul Term. Out: the Terms whose buffers the call reads, and the call's sizes and strides.
+In: a matmul Term, or one that is written in its stead. Out: the Terms whose buffers the call reads, and the call's sizes and strides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from ..ir.program import Gemm
 from ..ir.term import Term
 from ..prims.movement import groups
-from .cut import INLINE, base
+from .cut import INLINE, Cut, base, layout
 
 VIEWS = ("reshape", "permute", "broadcast_to")
 
@@ -81,15 +82,20 @@ def operands(t: Term, kinds: dict[Term, str]) -> list[Term]:
     return [matrix(a, kinds)[0] for a in t.args]
 
 
-def gemm(t: Term, kinds: dict[Term, str], numbers, out: int, accumulate: bool) -> Gemm:
-    """The call that computes the product `t` into buffer `out`; `numbers(term)` gives buffers."""
-    (a, lda, trans_a, a_step), (b, ldb, trans_b, b_step) = [matrix(x, kinds) for x in t.args]
-    m, n = t.aval.shape[-2:]
+def gemm(t: Term, parts: Cut, number: Callable[[Term], int]) -> Gemm:
+    """The call that computes `t`, a product or what is written in its stead; `number(term)` gives buffers."""
+    mm, addend = parts.products.get(t, (t, None))
+    (a, lda, trans_a, a_step), (b, ldb, trans_b, b_step) = [matrix(x, parts.kinds) for x in mm.args]
+    m, n = mm.aval.shape[-2:]
+    k = mm.args[0].aval.shape[-1]
     batch = 1
-    for size in t.aval.shape[:-2]:
+    for size in mm.aval.shape[:-2]:
         batch *= size
-    if batch > 1 and b_step == 0 and not trans_a and a_step == m * lda:
+    ldc, c_step, turned = layout(t) if addend is None and mm is not t else (n, m * n, False)
+    if turned:                                      # Cᵀ = op(B)ᵀ op(A)ᵀ
+        (a, lda, trans_a, a_step), (b, ldb, trans_b, b_step) = (b, ldb, not trans_b, b_step), (a, lda, not trans_a, a_step)
+        m, n = n, m
+    if batch > 1 and b_step == 0 and not trans_a and a_step == m * lda and c_step == m * ldc:
         m, batch = m * batch, 1                     # one right factor for all: the batch is more rows
-    steps = (a_step, b_step, m * n) if batch > 1 else (0, 0, 0)
-    return Gemm(numbers(a), numbers(b), out, m, n, t.args[0].aval.shape[-1], lda, ldb, n, trans_a, trans_b, accumulate, batch,
-                *steps)
+    steps = (a_step, b_step, c_step) if batch > 1 else (0, 0, 0)
+    return Gemm(number(a), number(b), number(t), m, n, k, lda, ldb, ldc, trans_a, trans_b, addend is not None, batch, *steps)
