@@ -33,7 +33,7 @@ from .graph import Graph, asarray, tensor
 from .tensor import Tensor
 
 __version__ = "0.1.0"
-__array_api_version__ = "2024.12"
+__array_api_version__ = "2025.12"
 
 bool = dtypes.bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None

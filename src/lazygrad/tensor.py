@@ -394,8 +394,21 @@ class Tensor:
             raise ValueError("a tensor's values can only be copied: np.array(x)")
         return np.array(self._array(), dtype)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.value.__dlpack__(**kwargs)
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """`to(device)`, under the Array API's name. DeviceError for a stream: devices here have none."""
+        if stream is not None:
+            raise DeviceError("to_device", f"stream={stream!r}", "devices here have no streams", "leave it out")
+        return self.to(device)
+
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None) -> Any:
+        """A DLPack capsule over a host copy of the values; BufferError for another device.
+
+        With `copy=False` it shares the memory that the values lie in now (a later run may write there); BufferError on a GPU.
+        """
+        if copy is False and self.device != "cpu":
+            raise BufferError(f"values on {self.device} must be copied to the host: leave copy out")
+        array = self._array() if copy is False else self.value
+        return array.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

@@ -11,10 +11,11 @@ from . import (
     joining,
     linalg,
     movement,
+    namespace,
     reductions,
     selection,
     statistics,
 )
 from .table import FUNCTIONS
 
-__all__ = ["FUNCTIONS", "composite", "creation", "diagonals", "einsum", "elementwise", "indexing", "inquiry", "joining", "linalg", "movement", "reductions", "selection", "statistics"]
+__all__ = ["FUNCTIONS", "composite", "creation", "diagonals", "einsum", "elementwise", "indexing", "inquiry", "joining", "linalg", "movement", "namespace", "reductions", "selection", "statistics"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .. import dtypes
@@ -67,26 +69,48 @@ def isdtype(dtype, kind):
     return np.dtype(dtype) == kind
 
 
+class Limits(NamedTuple):
+    """The limits of a floating dtype, as Python numbers."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: np.dtype
+
+
+class IntegerLimits(NamedTuple):
+    """The limits of an integer dtype."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: np.dtype
+
+
 @plain()
-def finfo(type):
-    """The limits of a floating dtype (or an array's, or of a complex one's parts), as NumPy's `finfo`.
+def finfo(type, /):
+    """The limits of a floating dtype (or an array's, or of a complex one's parts): bits, eps, max, min, smallest_normal, dtype.
 
     >>> import lazygrad as lg
     >>> lg.finfo(lg.float32).bits
     32
     """
-    return np.finfo(dtype_of("finfo", type))
+    found = np.finfo(dtype_of("finfo", type))
+    return Limits(int(found.bits), float(found.eps), float(found.max), float(found.min), float(found.smallest_normal), np.dtype(found.dtype))
 
 
 @plain()
-def iinfo(type):
-    """The limits of an integer dtype (or an array's), as NumPy's `iinfo`.
+def iinfo(type, /):
+    """The limits of an integer dtype (or an array's): bits, max, min, dtype.
 
     >>> import lazygrad as lg
     >>> lg.iinfo(lg.int8).max
     127
     """
-    return np.iinfo(dtype_of("iinfo", type))
+    found = np.iinfo(dtype_of("iinfo", type))
+    return IntegerLimits(int(found.bits), int(found.max), int(found.min), np.dtype(found.dtype))
 
 
 @plain()

@@ -5,13 +5,16 @@ In: tensors (lists of them) and static axes, counts, widths. Out: the elements s
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
+from ..tensor import Tensor
 from .movement import atleast_1d, atleast_2d, cut, new_axis
 from .promotion import P, Shape, alike, broadcast, constant, number, one_axis, positive_shape, reshaped
-from .table import public
+from .table import deferred, plain, public
 
 # ---- helpers on Terms ---------------------------------------------------------------------------------------------------
 
@@ -148,18 +151,11 @@ def tile(x: Term, repetitions: int | tuple[int, ...]) -> Term:
     return reshaped(broadcast(reshaped(x, apart), wide), tuple([r * n for r, n in zip(reps, shape, strict=True)]))
 
 
-@public("repeat_interleave", method=("repeat", "repeat_interleave"))
-def repeat(x: Term, repeats: int | tuple[int, ...], axis: int | None = None) -> Term:
-    """Each element (slice along `axis`) repeated so many times in place; without `axis` x is flattened first.
-
-    >>> import lazygrad as lg
-    >>> lg.repeat(lg.asarray([1, 2]), 2).tolist()
-    [1, 1, 2, 2]
-    """
+def repeated(x: Term, counts: tuple[int, ...], axis: int | None = None) -> Term:
+    """`repeat` with one known count, or one for every slice."""
     x = reshaped(x, (x.aval.size,)) if axis is None else x
     k = 0 if axis is None else one_axis("repeat", axis, x.aval.ndim)
     shape = x.aval.shape
-    counts = positive_shape("repeat", repeats)
     if len(counts) != 1 and len(counts) != shape[k]:
         raise ShapeError("repeat", f"{len(counts)} counts for axis {k} of {shape}", f"its size is {shape[k]}",
                          "pass one count, or one for every slice")
@@ -169,6 +165,28 @@ def repeat(x: Term, repeats: int | tuple[int, ...], axis: int | None = None) -> 
         return reshaped(wide, (*shape[:k], shape[k] * r, *shape[k + 1:]))
     parts = [broadcast(cut(x, k, i, 1), (*shape[:k], r, *shape[k + 1:])) for i, r in enumerate(counts) if r]
     return joined("repeat", tuple(parts), k) if parts else cut(x, k, 0, 0)
+
+
+@plain("repeat_interleave")
+def repeat(x, repeats, /, axis=None):
+    """Each element (slice along `axis`) repeated so many times in place; without `axis` x is flattened first.
+
+    `repeats`: an integer, or one for every slice; a tensor of them is evaluated.
+
+    >>> import lazygrad as lg
+    >>> lg.repeat(lg.asarray([1, 2]), 2).tolist(), lg.repeat(lg.asarray([1, 2]), [2, 1]).tolist()
+    ([1, 1, 2, 2], [1, 1, 2])
+    """
+    if isinstance(repeats, (Tensor, np.ndarray)):
+        counts = np.asarray(repeats)
+        if counts.dtype.kind not in "iu":
+            raise DTypeError("repeat", f"counts of {counts.dtype}", "a count is an integer", "cast them to int64")
+        repeats = counts.ravel().tolist()
+    return _lifted.function()(x, positive_shape("repeat", repeats), axis)
+
+
+_lifted = deferred(repeated)
+Tensor.repeat = Tensor.repeat_interleave = repeat
 
 
 @public(method=True)

@@ -6,6 +6,8 @@ operand at once, and say so.
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 
 from .. import dtypes
@@ -183,11 +185,16 @@ def compress(condition, x, axis=None):
     return FUNCTIONS["take"](x, np.asarray(condition, bool).nonzero()[0], axis)
 
 
-def uniques(x: object, *wanted: str) -> tuple[Tensor, ...]:
+def uniques(x: object, kind: type) -> tuple[Tensor, ...]:
     x = tensor_of(x)
     values, first, inverse, counts = np.unique(np.asarray(x), return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
-    found = {"values": values, "indices": first, "inverse": inverse.reshape(x.shape), "counts": counts}
-    return tuple([beside(x, found[w]) for w in wanted])
+    found = {"values": values, "indices": first, "inverse_indices": inverse.reshape(x.shape), "counts": counts}
+    return kind(*[beside(x, found[w]) for w in kind._fields])
+
+
+UniqueAll = namedtuple("UniqueAll", ("values", "indices", "inverse_indices", "counts"))
+UniqueCounts = namedtuple("UniqueCounts", ("values", "counts"))
+UniqueInverse = namedtuple("UniqueInverse", ("values", "inverse_indices"))
 
 
 @plain()
@@ -198,7 +205,7 @@ def unique_all(x):
     >>> [part.tolist() for part in lg.unique_all(lg.asarray([3, 1, 3]))]
     [[1, 3], [1, 0], [1, 0, 1], [1, 2]]
     """
-    return uniques(x, "values", "indices", "inverse", "counts")
+    return uniques(x, UniqueAll)
 
 
 @plain()
@@ -209,7 +216,7 @@ def unique_counts(x):
     >>> [part.tolist() for part in lg.unique_counts(lg.asarray([3, 1, 3]))]
     [[1, 3], [1, 2]]
     """
-    return uniques(x, "values", "counts")
+    return uniques(x, UniqueCounts)
 
 
 @plain()
@@ -220,7 +227,7 @@ def unique_inverse(x):
     >>> [part.tolist() for part in lg.unique_inverse(lg.asarray([3, 1, 3]))]
     [[1, 3], [1, 0, 1]]
     """
-    return uniques(x, "values", "inverse")
+    return uniques(x, UniqueInverse)
 
 
 @plain("unique_values")
@@ -285,8 +292,10 @@ def topk(x: Term, k: int, axis: int = -1, largest: bool = True) -> tuple[Term, T
 
 
 @public(method=True)
-def searchsorted(x: Term, values: Operand, side: str = "left") -> Term:
+def searchsorted(x: Term, values: Operand, side: str = "left", sorter: Term | None = None) -> Term:
     """Where `values` would stand in the rising 1-d x: the int64 positions before ("left") or after equal elements.
+
+    `sorter`: the positions that put x into rising order, where it is not (argsort(x)).
 
     >>> import lazygrad as lg
     >>> lg.searchsorted(lg.asarray([1, 3, 5]), lg.asarray([3, 4])).tolist()
@@ -294,6 +303,10 @@ def searchsorted(x: Term, values: Operand, side: str = "left") -> Term:
     """
     if x.aval.ndim != 1:
         raise ShapeError("searchsorted", str(x.aval.shape), "it must be 1-d", "search its rows one by one")
+    if sorter is not None:
+        if sorter.aval.shape != x.aval.shape:
+            raise ShapeError("searchsorted", f"{x.aval.shape} with a sorter of {sorter.aval.shape}", "it needs a position for every element", "pass argsort(x)")
+        x = P.gather(x, integers("searchsorted", sorter), axes=(0,), position=0)
     if side not in ("left", "right"):
         raise DTypeError("searchsorted", f"side={side!r}", "there is no such side", 'pass "left" or "right"')
     a, b = alike("searchsorted", (x, values))

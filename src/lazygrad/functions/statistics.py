@@ -181,15 +181,17 @@ def array_equal(x: Term, y: Term) -> Term:
 
 
 @public()
-def isin(x: Term, values: Term) -> Term:
-    """Whether each element of x is one of `values`. Shape of x.
+def isin(x: Operand, values: Operand, invert: bool = False) -> Term:
+    """Whether each element of x is one of `values` (with `invert`: none of them). Shape of x.
 
     >>> import lazygrad as lg
     >>> lg.isin(lg.asarray([1, 2, 3]), lg.asarray([3, 1])).tolist()
     [True, False, True]
     """
+    x, values = alike("isin", (x, values))
     a, b = pair("isin", reshaped(x, (*x.aval.shape, 1)), reshaped(values, (values.aval.size,)))
-    return reduce("isin", P.any, P.eq(a, b), -1, False)
+    found = reduce("isin", P.any, P.eq(a, b), -1, False)
+    return P.bit_not(found) if invert else found
 
 
 @public()

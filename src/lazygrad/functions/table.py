@@ -74,6 +74,11 @@ class Table(MutableMapping):
 FUNCTIONS = Table()
 
 
+def public_name(function: Callable) -> str:
+    """The name of a function without the underscore that keeps it apart from Python's own (`abs_`)."""
+    return function.__name__ if function.__name__.endswith("__") else function.__name__.removesuffix("_")
+
+
 def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator: str | None = None,
            name: str | None = None) -> Callable[[Callable], Callable]:
     """Lift a rule and list it under its own name and `aliases`.
@@ -82,7 +87,7 @@ def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator
     it implements ("add" for `+`, reflected too).
     """
     def wrap(rule: Callable) -> Callable:
-        names = (name or rule.__name__.rstrip("_"), *aliases)
+        names = (name or public_name(rule), *aliases)
         methods = names if method is True else (method,) if isinstance(method, str) else method or ()
         rule.__name__ = rule.__qualname__ = names[0]
         pending = deferred(rule, methods, operator)
@@ -110,7 +115,7 @@ def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None
 def plain(*aliases: str) -> Callable[[Callable], Callable]:
     """List a function of tensors that is not a rule (it evaluates, or takes functions)."""
     def wrap(function: Callable) -> Callable:
-        for n in (function.__name__.rstrip("_"), *aliases):
+        for n in (public_name(function), *aliases):
             FUNCTIONS[n] = function
         return function
     return wrap
