@@ -12,25 +12,44 @@ import numpy as np
 from scalar_interpreter import Machine, run_kernel
 
 from lazygrad.ir.kernel import Kernel
-from lazygrad.ir.program import PAD, Call, Gemm, Host, Program
+from lazygrad.ir.program import PAD, Branch, Call, Gemm, Host, Program, Repeat
 
 
 def run_program(program: Program, inputs: Sequence[np.ndarray],
                 order: Callable[[int], Iterable[int]] = range) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(outputs, inputs after the run); the steps of grid loops run in `order`."""
-    arena = np.full(program.arena + PAD, 0x5A, np.uint8)
-    flat: list[np.ndarray] = []
+    given: list[np.ndarray] = []
+    for b in program.buffers:
+        if b.kind != "temp":
+            made = np.zeros(b.aval.size + PAD // b.aval.dtype.itemsize, b.aval.dtype)
+            made[b.aval.size:] = 77
+            if b.kind == "input":
+                made[:b.aval.size] = np.ravel(inputs[b.number])
+            given.append(made)
+    flat = buffers_of(program, given, np.full(program.arena + PAD, 0x5A, np.uint8))
+    fault = run_steps(program, flat, order)
+    if fault:
+        op, message = program.faults[fault - 1]
+        raise IndexError(f"{op}: {message}")
+    arrays = [f[:b.aval.size].reshape(b.aval.shape) for f, b in zip(flat, program.buffers, strict=True)]
+    return [arrays[b].copy() for b in program.outputs], [arrays[b].copy() for b in program.inputs]
+
+
+def buffers_of(program: Program, given: Sequence[np.ndarray], arena: np.ndarray) -> list[np.ndarray]:
+    """A flat array for each buffer: those that are `given`, in order, and the temporaries in the arena."""
+    flat, given = [], list(given)
     for b in program.buffers:
         size, dtype = b.aval.size, b.aval.dtype
         if b.kind == "temp":
             stop = b.offset + (b.aval.nbytes + PAD if size > 1 else b.aval.nbytes)
             flat.append(arena[b.offset:stop - (stop - b.offset) % dtype.itemsize].view(dtype))
-            continue
-        made = np.zeros(size + PAD // dtype.itemsize, dtype)
-        made[size:] = 77
-        if b.kind == "input":
-            made[:size] = np.ravel(inputs[b.number])
-        flat.append(made)
+        else:
+            flat.append(given.pop(0))
+    return flat
+
+
+def run_steps(program: Program, flat: Sequence[np.ndarray], order: Callable[[int], Iterable[int]] = range) -> int:
+    """The steps on flat arrays; the fault cell."""
     arrays = [f[:b.aval.size].reshape(b.aval.shape) for f, b in zip(flat, program.buffers, strict=True)]
     fault = 0
     for step in program.steps:
@@ -40,11 +59,58 @@ def run_program(program: Program, inputs: Sequence[np.ndarray],
             fault = run_gemm(step, flat, program.kernels) or fault
         elif isinstance(step, Host):
             with np.errstate(all="ignore"):
-                arrays[step.out][...] = step.prim.numpy(*[arrays[b] for b in step.inputs], **dict(step.params))
-    if fault:
-        op, message = program.faults[fault - 1]
-        raise IndexError(f"{op}: {message}")
-    return [arrays[b].copy() for b in program.outputs], [arrays[b].copy() for b in program.inputs]
+                made = step.prim.numpy(*[arrays[b] for b in step.inputs], **dict(step.params))
+            for b, m in zip(step.outs, made if isinstance(made, tuple) else (made,), strict=True):
+                arrays[b][...] = m
+        elif isinstance(step, Repeat):
+            fault = fault or run_repeat(step, program, flat, order)
+        elif isinstance(step, Branch):
+            body = step.bodies[min(max(int(flat[step.index][0]), 0), len(step.bodies) - 1)]
+            fault = fault or run_body(body, [flat[b] for b in (*step.inputs, *step.outputs)], scratch_of(step, flat), order)
+    return fault
+
+
+def scratch_of(step: Repeat | Branch, flat: Sequence[np.ndarray]) -> np.ndarray:
+    return flat[step.scratch] if step.scratch is not None else np.zeros(0, np.uint8)
+
+
+def run_body(body: Program, given: Sequence[np.ndarray], arena: np.ndarray, order: Callable[[int], Iterable[int]]) -> int:
+    """A body on its inputs and outputs, in the caller's order; outputs that overwrite inputs are not looked at."""
+    places = {b: i for i, b in enumerate(body.inputs)} | {
+        b: len(body.inputs) + j for j, b in enumerate(body.outputs) if body.into[j] is None}
+    mine = [given[places[n]] for n, b in enumerate(body.buffers) if b.kind != "temp"]
+    return run_steps(body, buffers_of(body, mine, arena), order)
+
+
+def run_repeat(step: Repeat, program: Program, flat: Sequence[np.ndarray], order: Callable[[int], Iterable[int]]) -> int:
+    """The loop, carry by carry and slice by slice."""
+    sizes = [b.aval.size for b in program.buffers]
+    scratch, carried = scratch_of(step, flat), range(len(step.carries))
+    turns = [(step.carries[j], step.carries[j] if step.spare[j] is None else step.spare[j]) for j in carried]
+    if step.length is not None and step.length % 2 == 0:
+        turns = [t[::-1] for t in turns]
+    now = list(step.init)
+    for j in carried:
+        if step.spare[j] is None:
+            flat[step.carries[j]][:sizes[now[j]]] = flat[now[j]][:sizes[now[j]]]
+            now[j] = step.carries[j]
+    consts, fault, i = [flat[b] for b in step.consts], 0, 0
+    while not fault and (step.length is None or i < step.length):
+        values = [flat[b] for b in now]
+        if step.test is not None:
+            fault = run_body(step.test, [*consts, *values, flat[step.flag]], scratch, order)
+            if fault or not flat[step.flag][0]:
+                break
+        at = step.length - 1 - i if step.reverse else i
+        xs, ys = [[flat[b][at * (sizes[b] // step.length):] for b in bs] for bs in (step.xs, step.ys)]
+        after = [turns[j][i % 2] for j in carried]
+        fault = run_body(step.body, [*consts, *values, *xs, *[flat[b] for b in after], *ys], scratch, order)
+        now, i = after, i + 1
+    for j in carried:
+        flat[step.carries[j]][:sizes[now[j]]] = flat[now[j]][:sizes[now[j]]]
+    if step.trips is not None:
+        flat[step.trips][0] = i
+    return fault
 
 
 def run_gemm(g: Gemm, flat: Sequence[np.ndarray], kernels: Sequence[Kernel] = ()) -> int:

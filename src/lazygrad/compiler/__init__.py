@@ -8,14 +8,15 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from ..ir import kernel as K
 from ..ir import scalar as S
 from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
+from ..ir.record import changed
 from ..ir.term import Term, toposort
 from ..prims.elementwise import stop_gradient
-from . import fit, grid, memory, story
+from . import fit, grid, loops, memory, story
 from .cut import GEMM, HOST, INLINE, LEAF, Cut, Group, cut
 from .decompose import decompose
 from .epilogue import epilogues
@@ -33,11 +34,11 @@ GRID_PASSES = (*PASSES, ("split", split))
 _lock = threading.Lock()
 
 
-def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps) -> Program:
+def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps, tight: Set[int] = frozenset()) -> Program:
     """The Program that computes `roots` from the buffers of `sources`.
 
     `sources`: every source Term that the roots read, in input order. `into[j]`: the input that output j overwrites (of the
-    same shape and dtype, no two outputs the same), or None.
+    same shape and dtype, no two outputs the same), or None. `tight`: outputs behind which nothing may be written.
 
     >>> import numpy as np
     >>> from lazygrad.ir.aval import aval
@@ -50,7 +51,7 @@ def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int |
         b1[i0] = add(b0[i0], b0[i0])
     """
     with _lock:
-        return _compiled(roots, sources, into, caps)[2]
+        return _compiled(roots, sources, into, caps, tight)[2]
 
 
 def explain(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps) -> str:
@@ -60,7 +61,7 @@ def explain(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int |
         return story.text([("graph", roots), *passes], parts, program, sources)
 
 
-def _compiled(roots, sources, into, caps) -> tuple[list[tuple[str, list[Term]]], Cut, Program]:
+def _compiled(roots, sources, into, caps, tight=frozenset()) -> tuple[list[tuple[str, list[Term]]], Cut, Program]:
     """(roots after each pass, the cut, the Program)."""
     S.reset()
     terms, passes = list(roots), []
@@ -68,14 +69,15 @@ def _compiled(roots, sources, into, caps) -> tuple[list[tuple[str, list[Term]]],
         terms = run(terms, caps)
         passes.append((name, terms))
     parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
-    return passes, parts, _Assembly(parts, terms, sources, into, caps).program()
+    return passes, parts, _Assembly(parts, terms, sources, into, caps, tight).program()
 
 
 class _Assembly:
     """Buffers and steps of one Program in the making."""
 
-    def __init__(self, parts: Cut, roots: list[Term], sources, into, caps: Caps) -> None:
-        self.parts, self.roots, self.sources, self.into, self.caps = parts, roots, sources, into, caps
+    def __init__(self, parts: Cut, roots: list[Term], sources, into, caps: Caps, tight: Set[int]) -> None:
+        self.parts, self.roots, self.sources, self.into, self.caps, self.tight = parts, roots, sources, into, caps, tight
+        self.whole: set[int] = set()             # buffers behind which nothing may be written
         self.buffers = [Buffer("input", s.aval, i) for i, s in enumerate(sources)]
         self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
         self.kernels: dict[K.Kernel, int] = {}
@@ -131,7 +133,12 @@ class _Assembly:
 
     def _numbered(self) -> None:
         """Pieces become calls of numbered kernels; equal kernels are one."""
-        self.steps = [Call(self._kernel(s.kernel), s.buffers) if isinstance(s, Piece) else s for s in self.steps]
+        self.steps = [Call(self._kernel(self._within(s)), s.buffers) if isinstance(s, Piece) else s for s in self.steps]
+
+    def _within(self, s: Piece) -> K.Kernel:
+        """The kernel of a piece, whose loops stay inside of the buffers that say so."""
+        bound = self.whole and any([p.writes and b in self.whole for b, p in zip(s.buffers, s.kernel.params, strict=True)])
+        return changed(s.kernel, body=loops.within(s.kernel.body)) if bound else s.kernel
 
     def _kernel(self, kernel: K.Kernel) -> int:
         return self.kernels.setdefault(kernel, len(self.kernels))
@@ -156,6 +163,8 @@ class _Assembly:
                 outputs.append(target)
                 continue
             mine = self.buffer("temp", r.aval) if target is not None else self.buffer("output", r.aval, j)
+            if j in self.tight:
+                self.whole.update([mine] if target is None else [mine, target])
             if target is not None:
                 wanted[mine] = j
             if leaf:                             # first of all: another output may overwrite this input
@@ -239,4 +248,4 @@ def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> in
         return kernels[s.kernel].work
     if isinstance(s, Gemm):
         return 2 * s.batch * s.m * s.n * s.k + (kernels[s.epilogue].work if s.epilogue is not None else 0)
-    return 10 * sum([buffers[b].aval.size for b in (*s.inputs, s.out)])
+    return 10 * sum([buffers[b].aval.size for b in (*s.inputs, *s.outs)])

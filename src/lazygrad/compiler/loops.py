@@ -50,6 +50,11 @@ def over(var: str, extent: int, body: tuple[Stmt, ...], mode: str = "vector", ov
     return (Loop(var, extent, mode, body, carries, overrun and mode == "vector"),)
 
 
+def within(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """The same statements, with no loop that runs past its extent."""
+    return tuple([Loop(s.var, s.extent, s.mode, within(s.body), s.carries) if isinstance(s, Loop) else s for s in body])
+
+
 def fill(buffer: int, size: int, value: S.Scalar) -> tuple[Stmt, ...]:
     """One constant all over a buffer."""
     return over("i0", size, (Store(buffer, S.var("i0", size), value),))

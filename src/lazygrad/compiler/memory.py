@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..ir import scalar as S
 from ..ir.kernel import Kernel, Loop, Stmt, Store
-from ..ir.program import ALIGN, PAD, Call, Gemm, Step
+from ..ir.program import ALIGN, PAD, Branch, Call, Gemm, Repeat, Step
 from ..ir.record import changed
 from .loops import walk
 
@@ -25,7 +25,9 @@ def reads(step: Step, kernels: Sequence[Kernel]) -> list[int]:
         if step.epilogue is not None:
             return [step.a, step.b, *step.more]
         return [step.a, step.b, step.c] if step.accumulate else [step.a, step.b]
-    return list(step.inputs)
+    if isinstance(step, Repeat):
+        return [*step.consts, *step.init, *step.xs]
+    return [step.index, *step.inputs] if isinstance(step, Branch) else list(step.inputs)
 
 
 def writes(step: Step, kernels: Sequence[Kernel]) -> list[int]:
@@ -34,7 +36,15 @@ def writes(step: Step, kernels: Sequence[Kernel]) -> list[int]:
         return [b for b, p in zip(step.buffers, kernels[step.kernel].params, strict=True) if p.writes]
     if isinstance(step, Gemm) and step.epilogue is not None:
         return [b for b, p in zip(step.more, kernels[step.epilogue].params[1:], strict=True) if p.writes]
-    return [step.c] if isinstance(step, Gemm) else [step.out]
+    if isinstance(step, Repeat):
+        return [b for b in (*step.carries, *step.ys, *step.spare, step.scratch, step.flag, step.trips) if b is not None]
+    if isinstance(step, Branch):
+        return [*step.outputs, *([] if step.scratch is None else [step.scratch])]
+    return [step.c] if isinstance(step, Gemm) else list(step.outs)
+
+
+NAMED = ("consts", "init", "xs", "carries", "ys", "spare", "inputs", "outputs", "more")     # fields that are buffers
+ONE = ("scratch", "flag", "trips", "index", "out")                                                 # a buffer each, or None
 
 
 def renamed(step: Step, name: dict[int, int]) -> Step:
@@ -46,7 +56,9 @@ def renamed(step: Step, name: dict[int, int]) -> Step:
         if step.epilogue is not None:                # the product itself has no buffer
             return changed(step, a=name.get(step.a, step.a), b=name.get(step.b, step.b), c=more[0], more=more)
         return changed(step, **{k: name.get(getattr(step, k), getattr(step, k)) for k in "abc"})
-    return changed(step, inputs=tuple([name.get(b, b) for b in step.inputs]), out=name.get(step.out, step.out))
+    fields = type(step).__match_args__
+    many = {k: tuple([name.get(b, b) for b in getattr(step, k)]) for k in NAMED if k in fields}
+    return changed(step, **many, **{k: name.get(getattr(step, k), getattr(step, k)) for k in ONE if k in fields})
 
 
 def in_place(steps: list[Step], kernels: Sequence[Kernel], wanted: dict[int, int]) -> dict[int, int]:
@@ -69,6 +81,8 @@ def in_place(steps: list[Step], kernels: Sequence[Kernel], wanted: dict[int, int
             if not _same_index(kernels[step.kernel].body, number(temp), number(target)):
                 continue
         if isinstance(step, Gemm) and target in (step.a, step.b):
+            continue
+        if isinstance(step, Repeat | Branch) and target in reads(step, kernels):
             continue
         if isinstance(step, Gemm) and step.epilogue is not None and target in step.more and not _same_index(
                 kernels[step.epilogue].body, 1 + step.more.index(temp), 1 + step.more.index(target)):

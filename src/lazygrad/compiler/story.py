@@ -47,7 +47,7 @@ def step(s: Step, program: Program) -> str:
             more = ", ".join([name[b] for b in s.more])
             return f"kernel{s.epilogue}({a} @ {b}, {more})  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
         return f"{name[s.c]} {'+=' if s.accumulate else '='} {a} @ {b}  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
-    return f"{name[s.out]} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
+    return f"{', '.join([name[b] for b in s.outs])} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
 
 
 def traffic(s: Step, program: Program) -> int:

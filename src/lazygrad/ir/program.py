@@ -76,15 +76,67 @@ class Gemm:
 
 @record
 class Host:
-    """Run `prim.numpy(*inputs, **params)` on NumPy views of whole buffers and copy the result into `out`."""
+    """Run `prim.numpy(*inputs, **params)` on NumPy views of whole buffers and copy the result into `out`.
+
+    A Prim with several results gives a tuple: the others go into `more`.
+    """
 
     prim: Any
     params: tuple[tuple[str, Any], ...]
     inputs: tuple[int, ...]
     out: int
+    more: tuple[int, ...] = ()
+
+    @property
+    def outs(self) -> tuple[int, ...]:
+        """All buffers it writes."""
+        return (self.out, *self.more)
 
 
-Step = Call | Gemm | Host
+@record
+class Repeat:
+    """Run `body` once for each of `length` steps, or (`length` None) while `test` gives true. All but Programs are buffers.
+
+    Inputs of the body: `consts`, the carries, a slice of each of `xs`; outputs: the carries, a slice of each of `ys`.
+    Step i reads and writes entry i of the first axis, length - 1 - i where `reverse`. `test` has the inputs (consts,
+    carries) and one bool; `flag` is the buffer of that, `trips` takes the number of steps (int32; None: not asked for).
+
+    Before the first step carry j is in `init[j]`, after the last one in `carries[j]`. Where `body.into[j]` is None the
+    steps write it to `carries[j]` and `spare[j]` in turns (what a step reads is never what it writes); else the body changes it in
+    place, in `carries[j]`, and `spare[j]` is None. `scratch` is the arena of both Programs (None where they need none).
+
+    A fault ends the loop after the step that met it.
+    """
+
+    body: Any                          # a Program
+    consts: tuple[int, ...]
+    init: tuple[int, ...]
+    xs: tuple[int, ...]
+    carries: tuple[int, ...]
+    ys: tuple[int, ...]
+    spare: tuple[int | None, ...]
+    scratch: int | None = None
+    length: int | None = None
+    reverse: bool = False
+    test: Any = None                   # a Program
+    flag: int | None = None
+    trips: int | None = None
+
+
+@record
+class Branch:
+    """Run `bodies[index]` on `inputs`, which writes `outputs`. `index`: a buffer of one number (bool or an integer), taken as
+    the nearest of the bodies' numbers. All bodies have the same inputs and outputs; `scratch` is their arena.
+    """
+
+    bodies: tuple[Any, ...]            # Programs
+    index: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    scratch: int | None = None
+
+
+Step = Call | Gemm | Host | Repeat | Branch
 
 
 @record
@@ -93,6 +145,8 @@ class Program:
 
     `into[j]` is the input position that output j overwrites in place (its buffer number is that input's), or None.
     `faults[code]` is what a kernel's Check reports: (operation, message). `work` is the estimated scalar operations.
+    The bodies of Repeat and Branch steps are Programs without Host steps; they report the faults of the outermost one. Their
+    inputs and outputs may lie inside of larger buffers: aligned like an element, with something else behind them.
     """
 
     buffers: tuple[Buffer, ...]
@@ -104,6 +158,24 @@ class Program:
     arena: int
     faults: tuple[tuple[str, str], ...] = ()
     work: int = 0
+
+
+def bodies(step: Step) -> tuple[Program, ...]:
+    """The Programs inside of a step."""
+    if isinstance(step, Repeat):
+        return (step.body,) if step.test is None else (step.body, step.test)
+    return step.bodies if isinstance(step, Branch) else ()
+
+
+def every(program: Program) -> list[Step]:
+    """The steps of a program and of all bodies in it."""
+    found: list[Step] = []
+    todo = [program]
+    while todo:
+        steps = todo.pop().steps
+        found += steps
+        todo += [p for s in steps for p in bodies(s)]
+    return found
 
 
 @record

@@ -72,6 +72,6 @@ def _described(program: Program, s: Step, seconds: float) -> tuple[str, float, i
     elif isinstance(s, Gemm):
         name, used = f"matmul {s.batch} x ({s.m}, {s.k}) @ ({s.k}, {s.n})", (s.a, s.b, s.c)
     else:
-        name, used = f"host {s.prim}", (*s.inputs, s.out)
+        name, used = f"host {s.prim}", (*s.inputs, *s.outs)
     shapes = ", ".join(str(program.buffers[b].aval) for b in used)
     return f"{name}: {shapes}", seconds, sum(program.buffers[b].aval.nbytes for b in used)

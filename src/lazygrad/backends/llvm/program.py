@@ -6,14 +6,13 @@ the number of different kernels and not the number of calls.
 
 from __future__ import annotations
 
-from ...ir.program import Call, Gemm, Host, Program
+from ...ir.program import Branch, Call, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import kernels
+from . import flow, kernels
+from .flow import ARENA, FIRST
 from .target import Target
 from .text import Builder, Function, Module, element
 
-FIRST = 3                        # args: externs, arena, fault cell, then inputs, then outputs
-ARENA = 1
 DIRECT = 64                      # calls of one segment that are written out; more become a table
 SLOT_BITS = 20                   # a table entry is slot + (byte offset << SLOT_BITS)
 
@@ -44,18 +43,28 @@ def emit(program: Program, target: Target, name: str = "body") -> Emitted:
         elif s or not several:
             parts.append(f"{name}{number // 2}" if several else name)
             w.segment(parts[-1], s)
-    return Emitted(w.module.text(), tuple(parts), any(isinstance(s, Gemm) for s in program.steps))
+    return Emitted(w.module.text(), tuple(parts), multiplies(program))
+
+
+def multiplies(program: Program) -> bool:
+    """Whether a program, or a body in it, has matrix products."""
+    return any([isinstance(s, Gemm) for s in every(program)])
 
 
 class _Writer:
-    """The module of one program: its kernels and products, each written once."""
+    """The module of one program and of the bodies in it: its kernels, products and loops, each written once.
 
-    def __init__(self, program: Program, target: Target) -> None:
+    A body has a writer of its own that shares all but the program with the one `around` it.
+    """
+
+    def __init__(self, program: Program, target: Target, around: _Writer | None = None) -> None:
         self.program, self.target = program, target
-        self.module = Module(target.has)
-        self.kernels: set[int] = set()
-        self.constants: set[str] = set()
-        self.products: dict[tuple, str] = {}
+        self.module: Module = around.module if around else Module(target.has)
+        self.kernels: dict[tuple, str] = around.kernels if around else {}
+        self.constants: set[str] = around.constants if around else set()
+        self.products: dict[tuple, str] = around.products if around else {}
+        self.bodies: dict[Program, str] = around.bodies if around else {}
+        self.flows: dict[tuple, str] = around.flows if around else {}
         self.aliases = self._aliases()
 
     def _aliases(self) -> dict[int, tuple[frozenset[int], bool]]:
@@ -74,16 +83,27 @@ class _Writer:
                 found[step.kernel] = written, False
         return {k: (frozenset(w), d) for k, (w, d) in found.items()}
 
-    def callee(self, step: Call | Gemm) -> tuple[str, tuple[int, ...]]:
+    def callee(self, step: Call | Gemm | Repeat | Branch) -> tuple[str, tuple[int, ...]]:
         """The function that does a step, and the buffers it is given."""
         if isinstance(step, Gemm):
             return self.product(step), (step.a, step.b, step.c)
-        name = f"k{step.kernel}"
-        if step.kernel not in self.kernels:
-            self.kernels.add(step.kernel)
-            written, distinct = self.aliases[step.kernel]
-            kernels.write(self.module, name, self.program.kernels[step.kernel], self.target.lanes_bytes, written, distinct)
+        if isinstance(step, Repeat | Branch):
+            return flow.function(self, step)
+        key = (self.program.kernels[step.kernel], *self.aliases[step.kernel])
+        name = self.kernels.get(key)
+        if name is None:
+            name = self.kernels[key] = f"k{len(self.kernels)}"
+            kernels.write(self.module, name, key[0], self.target.lanes_bytes, *key[1:])
         return name, step.buffers
+
+    def body(self, program: Program) -> str:
+        """The function `(ptr args)` of a body."""
+        name = self.bodies.get(program)
+        if name is None:
+            name = self.bodies[program] = f"p{len(self.bodies)}"
+            inner = _Writer(program, self.target, self)
+            inner.segment(name, [inner.callee(step) for step in program.steps], "internal ")
+        return name
 
     # ---- segments
     def place(self, buffer: int) -> tuple[int, int]:
@@ -93,9 +113,9 @@ class _Writer:
             return ARENA, b.offset
         return FIRST + b.number + (len(self.program.inputs) if b.kind == "output" else 0), 0
 
-    def segment(self, name: str, calls: list[tuple[str, tuple[int, ...]]]) -> None:
+    def segment(self, name: str, calls: list[tuple[str, tuple[int, ...]]], linkage: str = "") -> None:
         """Add the function `name` that makes these calls."""
-        fn = Function(self.module, f"define void @{name}(ptr %x) nounwind")
+        fn = Function(self.module, f"define {linkage}void @{name}(ptr %x) nounwind")
         if len(calls) <= DIRECT:
             known: dict[int, str] = {}
             for callee, buffers in calls:

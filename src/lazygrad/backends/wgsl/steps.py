@@ -118,7 +118,7 @@ def parameters(step: Step) -> tuple[int, ...]:
         return step.buffers
     if isinstance(step, Gemm):
         return (step.a, step.b, *(step.more if step.epilogue is not None else (step.c,)))
-    return (*step.inputs, step.out)
+    return (*step.inputs, *step.outs)
 
 
 def work(step: Step, program: Program) -> int:
@@ -135,7 +135,7 @@ def title(step: Step, program: Program) -> str:
 
     if isinstance(step, Host):
         down = ", ".join([name(b) for b in step.inputs]) or "nothing"
-        return f"host: {step.prim} by NumPy: downloads {down}; uploads {name(step.out)}"
+        return f"host: {step.prim} by NumPy: downloads {down}; uploads {', '.join([name(b) for b in step.outs])}"
     about = ", ".join([name(b) for b in parameters(step)])
     if isinstance(step, Call):
         return f"kernel {step.kernel}: {about}"
