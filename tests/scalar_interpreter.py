@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.ir import scalar as S
-from lazygrad.ir.kernel import Accumulate, Check, Kernel, Loop, Stmt, Store
+from lazygrad.ir.kernel import Accumulate, Assign, Check, Kernel, Loop, Stmt, Store
 
 
 def identity(monoid: str, dtype: np.dtype) -> Any:
@@ -67,6 +67,7 @@ class Machine:
         self.variables: dict[str, Any] = {}
         self.carries: dict[str, Any] = {}
         self.monoids: dict[str, str] = {}
+        self.assigned: dict[str, Any] = {}       # by this step of a loop with states
         self.fault = 0
         self.orders: dict[int, list[S.Scalar]] = {}
         self.order = order
@@ -136,6 +137,10 @@ class Machine:
             total = self.carries[s.carry]
             value = np.asarray(known[s.value]).astype(total.dtype)[()]
             self.carries[s.carry] = S.OPS[self.monoids[s.carry]].numpy(total, value)
+        elif isinstance(s, Assign):
+            if s.value.dtype != np.asarray(self.carries[s.state]).dtype:
+                raise TypeError(f"{s.value.dtype} assigned to {s.state} of {np.asarray(self.carries[s.state]).dtype}")
+            self.assigned[s.state] = known[s.value]
         else:
             if not self.kernel.params[s.buffer].writes:
                 raise PermissionError(f"b{s.buffer} is read only")
@@ -163,12 +168,24 @@ class Machine:
         for c in loop.carries:
             self.carries[c.name] = identity(c.monoid, c.dtype)
             self.monoids[c.name] = c.monoid
+        self.carries.update([(s.name, self.scalar(s.start)) for s in loop.states])
         grid, before = loop.mode == "grid", self.step
         for i in self.order(loop.extent) if grid else range(loop.extent):
             self.variables[loop.var] = i
             self.step = (*before, i) if grid else before
+            if loop.test is not None and not self.scalar(loop.test):
+                break
             self.body(loop.body)
+            for s in loop.states:
+                self.carries[s.name] = self.assigned.pop(s.name)
         self.step = before
+
+    def scalar(self, s: S.Scalar) -> Any:
+        """The present value of one scalar."""
+        known: dict[S.Scalar, Any] = {}
+        for x in order_of([s]):
+            known[x] = self.value(x, [known[a] for a in x.args])
+        return known[s]
 
 
 def run_kernel(kernel: Kernel, buffers: Sequence[np.ndarray], order: Callable[[int], Iterable[int]] = range) -> int:

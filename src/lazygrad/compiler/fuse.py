@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Set
 from types import MappingProxyType
 
 from ..ir import scalar as S
-from ..ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
+from ..ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop, Param, Stmt, Store
 from ..ir.program import Buffer, Caps
 from ..ir.record import changed, record
 from . import grid
@@ -120,7 +120,7 @@ def scalars(s: Stmt) -> tuple[S.Scalar, ...]:
     """The scalars of a statement that is no loop."""
     if isinstance(s, Check):
         return (s.ok,)
-    return (s.value,) if isinstance(s, Accumulate) else (s.index, s.value)
+    return (s.value,) if isinstance(s, Accumulate | Assign) else (s.index, s.value)
 
 
 def loads(body: tuple[Stmt, ...]) -> list[S.Scalar]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..ir import scalar as S
 from ..ir.kernel import Accumulate, Carry, Check, Combine, Loop, Stmt, Store
 from ..ir.program import Caps
-from ..ir.record import record
+from ..ir.record import changed, record
 
 BLOCK = 4096         # float32 values added in float32 before the sum goes on in float64
 SHORT = 4            # loops below this are not worth a vector
@@ -52,7 +52,7 @@ def over(var: str, extent: int, body: tuple[Stmt, ...], mode: str = "vector", ov
 
 def within(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
     """The same statements, with no loop that runs past its extent."""
-    return tuple([Loop(s.var, s.extent, s.mode, within(s.body), s.carries) if isinstance(s, Loop) else s for s in body])
+    return tuple([changed(s, body=within(s.body), overrun=False) if isinstance(s, Loop) else s for s in body])
 
 
 def fill(buffer: int, size: int, value: S.Scalar) -> tuple[Stmt, ...]:

@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 
 from ..ir import scalar as S
-from ..ir.kernel import Kernel, Loop, Stmt, Store
+from ..ir.kernel import Assign, Check, Kernel, Loop, Stmt, Store
 from ..ir.program import ALIGN, PAD, Branch, Call, Gemm, Repeat, Step
 from ..ir.record import changed
 from .loops import walk
@@ -100,6 +100,7 @@ def _same_index(body: tuple[Stmt, ...], out: int, source: int) -> bool:
         for s in here:
             if isinstance(s, Loop):
                 runs.append(run)
+                runs.append([Assign(c.name, c.start) for c in s.states] + [Check(s.test, 0)] * (s.test is not None))
                 run = []
                 stack.append(s.body)
             else:

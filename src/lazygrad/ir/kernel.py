@@ -1,14 +1,16 @@
 """Kernels: loops, stores and accumulators over scalar terms. A backend sees these and nothing above them.
 
-    stmt = Loop(var, extent, mode, carries, body)       for var in range(extent): body
+    stmt = Loop(var, extent, mode, body, carries)       for var in range(extent): body
          | Store(buffer, index, value)                  buffer[index] = value
          | Combine(buffer, index, monoid, value)        buffer[index] = monoid(buffer[index], value)
          | Accumulate(carry, value)                     carry = monoid(carry, value)
+         | Assign(state, value)                         what the next step (or what follows the loop) finds in the state
          | Check(ok, code)                              where ok is false the plan reports fault `code`
 
 Meaning of a body: the values of a run of statements that are not loops are all computed before any of them is
 written; loops run in order. A carry starts at its monoid's identity before its loop; after it, `scalar.carry(name)` is
-the total. Within one `vector` loop the steps are independent but for carries, whose order of combination is the
+the total. A state starts at a value of its own and is what the last step assigned: inside the loop `scalar.carry(name)`
+is what the step before left, after it what the last one left. Within one `vector` loop the steps are independent but for carries, whose order of combination is the
 backend's own (fixed) choice. Buffers of one kernel never overlap, unless two parameters are the same buffer.
 """
 
@@ -29,6 +31,15 @@ class Carry:
     name: str
     monoid: str
     dtype: np.dtype
+
+
+@record
+class State:
+    """A value that the steps of a serial loop hand on. `start` is computed before the loop; every step assigns it once."""
+
+    name: str
+    dtype: np.dtype
+    start: Scalar
 
 
 @record
@@ -53,6 +64,12 @@ class Accumulate:
 
 
 @record
+class Assign:
+    state: str
+    value: Scalar
+
+
+@record
 class Check:
     ok: Scalar
     code: int
@@ -60,7 +77,7 @@ class Check:
 
 @record
 class Loop:
-    """`mode`: "serial", "vector" (innermost only, at most one per nest), or "grid".
+    """`mode`: "serial", "vector" (innermost but for serial loops with states, at most one per nest), or "grid".
 
     "grid" loops, for backends whose `Caps.grid` says so, are the outermost ones, each the only statement of the one around
     it (the first may follow nothing else); they have no carries and their steps may run in any order or all at once. The
@@ -68,6 +85,9 @@ class Loop:
 
     `overrun`: a vector loop (or the only grid loop) may run past `extent` up to a whole vector: every buffer it touches is padded and what it
     writes there is never read.
+
+    `test`: a serial loop ends before the first step at which it is false (and after `extent` steps at the latest). Inside of a
+    vector or grid loop every step of that one ends its own.
     """
 
     var: str
@@ -76,10 +96,12 @@ class Loop:
     body: tuple[Stmt, ...]
     carries: tuple[Carry, ...] = ()
     overrun: bool = False
+    states: tuple[State, ...] = ()
+    test: Scalar | None = None
 
 
-type_names = (Loop, Store, Combine, Accumulate, Check)
-Stmt = Loop | Store | Combine | Accumulate | Check
+type_names = (Loop, Store, Combine, Accumulate, Assign, Check)
+Stmt = Loop | Store | Combine | Accumulate | Assign | Check
 
 
 @record
@@ -129,7 +151,10 @@ def text(kernel: Kernel) -> str:
             if isinstance(s, Loop):
                 for c in s.carries:
                     lines.append(f"{pad}{c.name}: {c.dtype} = identity({c.monoid})")
-                lines.append(f"{pad}for {s.var} in {s.extent} {s.mode}{' overrun' if s.overrun else ''}:")
+                for c in s.states:
+                    lines.append(f"{pad}{c.name}: {c.dtype} = {expression(c.start)}")
+                going = f" while {expression(s.test)}" if s.test is not None else ""
+                lines.append(f"{pad}for {s.var} in {s.extent} {s.mode}{' overrun' if s.overrun else ''}{going}:")
                 show(s.body, depth + 1)
             elif isinstance(s, Store):
                 lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] = {expression(s.value)}")
@@ -137,6 +162,8 @@ def text(kernel: Kernel) -> str:
                 lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] {s.monoid}= {expression(s.value)}")
             elif isinstance(s, Accumulate):
                 lines.append(f"{pad}{s.carry} <- {expression(s.value)}")
+            elif isinstance(s, Assign):
+                lines.append(f"{pad}{s.state} := {expression(s.value)}")
             else:
                 lines.append(f"{pad}check {expression(s.ok)} else fault {s.code}")
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Stmt, Store
+from ...ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop, Stmt, Store
 from ...ir.scalar import CONST, I64, LOAD, VAR, Scalar
-from . import scalars
+from . import recurrence, scalars
+from .recurrence import accumulated
 from .text import Builder, Function, Module, element, stored, typed
 from .values import INDEX, VOLATILE, Values, Vector, parts
 
@@ -49,9 +50,11 @@ class _Writer:
         self.carries: dict[str, Carry] = {}
         self.state: dict[str, list[str]] = {}
         self.copy = 0
+        self.assigned: dict[str, str] = {}           # states, as this step leaves them
+        self.live: str | None = None                 # lanes that still go on in a loop with a test of their own
 
     def run_all(self) -> None:
-        checks = [n for n in _accumulated(self.kernel.body) if n.startswith("!")]
+        checks = [n for n in accumulated(self.kernel.body) if n.startswith("!")]
         for name in checks:
             self.carries[name] = Carry(name, "or", BOOL)
             self.state[name] = ["false"]
@@ -98,8 +101,11 @@ class _Writer:
                 self.combine(s)
             elif isinstance(s, Accumulate):
                 self.accumulate(s.carry, s.value.dtype, v.operand(s.value, self.lanes))
+            elif isinstance(s, Assign):
+                self.assigned[s.state] = v.operand(s.value, self.lanes if s.state in v.apart else 0)
             else:
                 bad = self.builder(BOOL).mask_not(v.operand(s.ok, self.lanes))
+                bad = bad if self.live is None else self.builder(BOOL).mask_and(bad, self.live)
                 self.accumulate(f"!{s.code}", BOOL, bad)
         v.run = {}
 
@@ -140,6 +146,9 @@ class _Writer:
 
     # ---- loops
     def loop(self, s: Loop) -> None:
+        if s.states or s.test is not None:
+            recurrence.write(self, s)
+            return
         for c in s.carries:
             self.carries[c.name] = c
             self.state[c.name] = [self.start(c, 0)]
@@ -156,7 +165,7 @@ class _Writer:
         return self.values.builder(lanes, c.dtype).const(scalars.identity(c.monoid, c.dtype))
 
     def serial_loop(self, s: Loop) -> None:
-        names = _accumulated(s.body)
+        names = accumulated(s.body)
         names = [n for n in names if n in self.state]
         if s.extent == 1:
             with self.values.scope(self.fn.split(), s.var, "0"):
@@ -165,7 +174,7 @@ class _Writer:
         if self.crosses(s):
             self.tiles(s, s.body[0])
             return
-        carried = [(element(self.carries[n].dtype), self.state[n][0]) for n in names]
+        carried = [(typed(element(self.carries[n].dtype), self.lanes), self.state[n][0]) for n in names]
         with self.fn.loop("0", str(s.extent), 1, carried) as l:
             for n, value in zip(names, l.values, strict=True):
                 self.state[n] = [value]
@@ -217,8 +226,11 @@ class _Writer:
     # ---- vector loops
     def width(self, s: Loop) -> int:
         """Lanes of a vector loop: 64 bytes of its widest value; 0 where the loop must run step by step."""
-        if s.mode != "vector" or s.extent < 2 or any(isinstance(x, Loop) for x in s.body):
+        if s.mode != "vector" or s.extent < 2:
             return 0
+        inner = [x for x in s.body if isinstance(x, Loop)]
+        if inner:
+            return recurrence.width(self, s, inner)
         for x in s.body:
             if isinstance(x, Store | Combine):
                 steps = [k for a, k in parts(x.index)[1] if a.op is VAR and a.params[0] == s.var]
@@ -232,7 +244,7 @@ class _Writer:
         return min(lanes, max(2, 1 << (s.extent - 1).bit_length()))
 
     def vector_loop(self, s: Loop, lanes: int) -> None:
-        names = [n for n in _accumulated(s.body) if n in self.state]
+        names = [n for n in accumulated(s.body) if n in self.state]
         whole, rest = divmod(s.extent, lanes)
         if rest and s.overrun and not names and not self.leaps(s):
             whole, rest = whole + 1, 0
@@ -322,21 +334,6 @@ class _Writer:
             value = scalars.emit(c.monoid, v.builder(lanes, c.dtype), low, high)
         pair = [self.fn.emit(f"extractelement <2 x {kind}> {value}, i64 {k}") for k in (0, 1)]
         return scalars.emit(c.monoid, v.builder(0, c.dtype), *pair)
-
-
-def _accumulated(body: Sequence[Stmt]) -> list[str]:
-    """The carries that a body adds to, checks as "!code", in order."""
-    found: dict[str, None] = {}
-    stack = list(body)[::-1]
-    while stack:
-        s = stack.pop()
-        if isinstance(s, Loop):
-            stack.extend(reversed(s.body))
-        elif isinstance(s, Accumulate):
-            found[s.carry] = None
-        elif isinstance(s, Check):
-            found[f"!{s.code}"] = None
-    return list(found)
 
 
 def _indices(body: Sequence[Stmt]) -> list[Scalar]:

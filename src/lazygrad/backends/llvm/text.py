@@ -174,6 +174,31 @@ class Function:
         chunk[hole] = "\n".join(phis)
         self.begin(done)
 
+    @contextmanager
+    def tested(self, carried: Sequence[tuple[str, str]]) -> Iterator[Tested]:
+        """`while test:`, as `loop` is `for`: inside, `l.enter(condition)` ends the loop where the condition fails.
+
+        After the loop `l.values` are what the last step that ran left in `l.next`.
+        """
+        before, head, step, done = self.fresh("before"), self.fresh("head"), self.fresh("step"), self.fresh("done")
+        outer = self.split()
+        self.line(f"br label %{before}")
+        self.begin(before)
+        self.line(f"br label %{head}")
+        self.begin(head)
+        loop = Tested(self, step, done, "%" + self.fresh("i"), ["%" + self.fresh("c") for _ in carried], outer)
+        hole, chunk = len(self.chunk), self.chunk
+        chunk.append("")
+        yield loop
+        following = self.emit(f"add nuw nsw i64 {loop.i}, 1")
+        latch = self.block
+        self.line(f"br label %{head}")
+        phis = [f"  {loop.i} = phi i64 [ 0, %{before} ], [ {following}, %{latch} ]"]
+        for (kind, initial), value, after in zip(carried, loop.values, loop.next, strict=True):
+            phis.append(f"  {value} = phi {kind} [ {initial}, %{before} ], [ {after}, %{latch} ]")
+        chunk[hole] = "\n".join(phis)
+        self.begin(done)
+
     def choose(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], kind: str) -> str:
         """A value of type `kind` from one of two branches; only the one taken runs."""
         a, b, join = self.fresh("then"), self.fresh("else"), self.fresh("join")
@@ -209,6 +234,19 @@ class Counted:
 
     def __init__(self, i: str, values: list[str], before: list[str]) -> None:
         self.i, self.values, self.next, self.before = i, values, list(values), before
+
+
+class Tested(Counted):
+    """A loop with a test under construction."""
+
+    def __init__(self, fn: Function, step: str, done: str, i: str, values: list[str], before: list[str]) -> None:
+        super().__init__(i, values, before)
+        self.fn, self.step, self.done = fn, step, done
+
+    def enter(self, condition: str) -> None:
+        """The test is made: what follows is the step."""
+        self.fn.line(f"br i1 {condition}, label %{self.step}, label %{self.done}")
+        self.fn.begin(self.step)
 
 
 class Builder:

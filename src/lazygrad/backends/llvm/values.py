@@ -66,6 +66,7 @@ class Values:
         self.run: dict = {}                          # volatile values of the current run of statements
         self.vars: dict[str, str] = {}
         self.totals: dict[str, str] = {}
+        self.apart: set[str] = set()                 # states that differ from lane to lane of the vector loop
         self.vector: Vector | None = None
         self._bits: dict[str, int] = {}
         self._home: dict[int, int] = {}              # bit -> level of the scope that knows it
@@ -135,6 +136,8 @@ class Values:
                 bits |= self.bit("v" + x.params[0])
             elif x.op is CARRY:
                 bits |= self.bit("c" + x.params[0])
+                if x.params[0] in self.apart:
+                    bits |= self.vector.bit
             elif x.op is LOAD and x.params[0] in self.written:
                 bits |= VOLATILE
             deps[x] = bits
