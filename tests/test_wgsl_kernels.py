@@ -13,7 +13,7 @@ from lazygrad import compiler
 from lazygrad.backends.wgsl import kernels, scalars
 from lazygrad.backends.wgsl.traits import Traits, stored
 from lazygrad.ir import scalar as S
-from lazygrad.ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Param, Store
+from lazygrad.ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop, Param, State, Store
 from lazygrad.ir.program import Caps, Host
 from lazygrad.ir.record import changed
 from lazygrad.ir.term import toposort
@@ -428,3 +428,44 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 """.strip()
 
+
+
+# ---- states -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("n", [1, 5, 300])
+@pytest.mark.parametrize("length", [1, 7, 70000])
+def test_states_go_through_the_steps_of_a_thread(device, n, length):
+    """A spring: two states that read each other, each position of the last 7 steps stored; more steps than llvmpipe's loops have."""
+    i, t = S.var("i", n), S.var("t", length)
+    x, v = S.carry("x", f4), S.carry("v", f4)
+    faster = S.apply("sub", v, S.apply("mul", x, S.const(0.01, f4)))
+    further = S.apply("add", x, S.apply("mul", v, S.const(0.01, f4)))
+    rows = min(length, 7)
+    row = S.iadd(S.imul(S.imod(t, rows), n), i)
+    steps = Loop("t", length, "serial", (Store(1, row, x), Assign("x", further), Assign("v", faster)),
+                 states=(State("x", f4, S.load(0, i, f4)), State("v", f4, S.const(0, f4))))
+    k = kernel([f4, f4, f4], {1, 2}, *([grid([n], (steps, Store(2, i, v)))] if n > 1 else [steps, Store(2, i, v)]))
+    arrays = [normal(n), nan(rows * n), nan(n)]
+    if length < 100:
+        check(device, k, arrays, THREADS)
+        return
+    shader = kernels.shader(k, THREADS, tuple(a.size for a in arrays))
+    buffers = [garbage(a.nbytes) for a in arrays]
+    buffers[0].view(f4)[:n] = arrays[0]
+    run(device, shader, buffers)
+    position, speed = arrays[0].astype(f8), np.zeros(n)
+    for _ in range(length):
+        position, speed = position + 0.01 * speed, speed - 0.01 * position
+    np.testing.assert_allclose(buffers[2].view(f4)[:n], speed, rtol=2e-3, atol=1e-3 * np.abs(speed).max())     # 70000 roundings
+
+
+@pytest.mark.parametrize("n", [1, 37])
+def test_every_thread_ends_at_its_own_step(device, n):
+    i = S.var("i", n)
+    x, c = S.carry("x", f4), S.carry("c", i4)
+    steps = Loop("s", 1 << 31, "serial", (Assign("x", S.apply("mul", x, S.const(0.5, f4))), Assign("c", S.apply("add", c, S.const(1, i4)))),
+                 test=S.apply("lt", S.const(1, f4), x), states=(State("x", f4, S.load(0, i, f4)), State("c", i4, S.const(0, i4))))
+    inside = (steps, Store(1, i, x), Store(2, i, c))
+    k = kernel([f4, f4, i4], {1, 2}, *([grid([n], inside)] if n > 1 else inside))
+    arrays = [np.exp2(np.arange(n) / 3 - 1).astype(f4), nan(n), nan(n, i4)]
+    check(device, k, arrays, THREADS)

@@ -212,18 +212,23 @@ def accesses(body: Sequence[Stmt], same: Sequence[int], written: frozenset[int],
     def weight(names: frozenset[str], around: tuple[Loop, ...], often: bool) -> int:
         return math.prod([s.extent for s in around if often or s.var in names])
 
+    def read(scalars: Sequence[Scalar], around: tuple[Loop, ...]) -> None:
+        seen: dict = {}
+        for x in below(scalars, seen):
+            seen[x] = None
+            if x.op is LOAD:
+                buffer = same[x.params[0]]
+                often = weight(facts.names(x), around, buffer in written)
+                found.append(Access(buffer, x.args[0], False, often, around, len(x.args) > 1))
+
     def visit(body: Sequence[Stmt], around: tuple[Loop, ...]) -> None:
         for part in runs(body):
             if isinstance(part, Loop):
+                read([c.start for c in part.states], around)
+                read([part.test] if part.test is not None else [], (*around, part))
                 visit(part.body, (*around, part))
                 continue
-            seen: dict = {}
-            for x in below(roots(part), seen):
-                seen[x] = None
-                if x.op is LOAD:
-                    buffer = same[x.params[0]]
-                    often = weight(facts.names(x), around, buffer in written)
-                    found.append(Access(buffer, x.args[0], False, often, around, len(x.args) > 1))
+            read(roots(part), around)
             for s in part:
                 if isinstance(s, Store | Combine):
                     found.append(Access(same[s.buffer], s.index, True, weight(facts.names(s.index), around, True), around))
@@ -276,6 +281,8 @@ class Planner:
         self.wide = {p for p, param in enumerate(kernel.params) if stored(param.dtype).itemsize > 4}
 
     def plan(self) -> Plan:
+        if any([s.states or s.test is not None for s in loops_of(self.body)]):       # a thread each: states are its registers
+            return Plan(tuple(self.grid), self.body, None, frozenset(), frozenset(), frozenset(), 0)
         lane, (loops, inner) = self.grid_lane(), self.inner_quads()
         quads, none = frozenset([id(s) for s in loops]), frozenset()
         spread = self.spread(quads)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...ir.kernel import Accumulate, Carry, Check, Combine, Kernel, Loop, Stmt, Store
+from ...ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop, Stmt, Store
 from ...ir.record import changed
 from ...ir.scalar import LOAD
 from ..monoids import identity
@@ -191,12 +191,15 @@ class Writer:
                 for atom in v.atoms(s.index):
                     v.value(atom)
         adds: list[tuple[str, np.dtype, str]] = []
+        assigns: list[str] = []
         writes: list[str] = []
         for s in run:
             if isinstance(s, Accumulate):
                 carry = self.carries[s.carry]
                 b = Builder(self.module, v.lines, self.lanes, s.value.dtype)
                 adds.append((s.carry, carry.dtype, scalars.cast(b, v.operand(s.value, self.lanes), carry.dtype)))
+            elif isinstance(s, Assign):
+                assigns.append(f"{self.state[s.state]} = {v.operand(s.value, 0)};")
             elif isinstance(s, Check):
                 self.faults = True
                 writes.append(f"if (!{v.condition(s.ok, self.lanes)}) {{ atomicMax(&faults[0], {s.code + 1}u); }}")
@@ -216,6 +219,7 @@ class Writer:
         v.lines.extend(writes)
         for name, dtype, value in adds:
             self.assign(name, dtype, value)
+        v.lines.extend(assigns)
         v.run = {}
 
     def assign(self, name: str, dtype: np.dtype, value: str) -> None:
@@ -252,6 +256,9 @@ class Writer:
 
     # ---- loops
     def loop(self, s: Loop) -> None:
+        if s.states or s.test is not None:
+            self.recurrence(s)
+            return
         own = {c.name: c for c in s.carries}
         self.carries |= own
         outer = {name: self.state.get(name) for name in own}
@@ -263,6 +270,31 @@ class Writer:
         else:
             self.serial_loop(s)
         self.state |= {name: state for name, state in outer.items() if state is not None}
+
+    def recurrence(self, s: Loop) -> None:
+        """A loop with states: variables of the thread, of which each step reads a copy."""
+        v = self.values
+        outer = {c.name: self.state.get(c.name) for c in s.states}
+        starts = [v.operand(c.start, 0) for c in s.states]
+        for c, start in zip(s.states, starts, strict=True):
+            name = self.module.fresh(re.sub(r"\W", "_", c.name) + "_")
+            v.lines.append(f"var {name}: {type_name(c.dtype)} = {start};")
+            self.state[c.name] = name
+        if s.extent:
+            self.turns(s, self.local(s.var), 0, s.extent, Variable, False)
+        for c in s.states:
+            v.finish(c.name, self.state[c.name])
+        self.state |= {name: state for name, state in outer.items() if state is not None}
+
+    def step(self, s: Loop) -> None:
+        """One step of a loop."""
+        v = self.values
+        for c in s.states:
+            v.finish(c.name, v.name(v.lines, f"({self.state[c.name]})"))
+        if s.test is not None:
+            v.run = {}
+            v.lines.append(f"if (!{v.operand(s.test, 0)}) {{ break; }}")
+        self.body(s.body)
 
     def serial_loop(self, s: Loop) -> None:
         v = self.values
@@ -321,9 +353,9 @@ class Writer:
         if factor == 1:
             start = " + ".join([thread] * spread + [f"{first}u"] * (first > 0 or not spread))
             step = f"{unit} += {stride}u" if spread else f"{unit}++"
-            loop = spread or end - first > 1
+            loop = spread or end - first > 1 or s.test is not None
             with v.block(f"for (var {unit} = {start}; {unit} < {end}u; {step})" if loop else "", s.var, variable(unit if loop else start)):
-                self.body(s.body)
+                self.step(s)
             return
         whole = stride * factor
         count, rest = divmod(end - first, whole)
@@ -333,11 +365,11 @@ class Writer:
                 terms = [f"turn_{unit} * {whole}u"] * (count + (rest > 0) > 1) + [thread] * spread
                 v.lines.append(f"let {name} = {' + '.join([*terms, f'{first + u * stride}u'])};")
                 with v.block(f"if ({name} < {end}u)" if rest else "", s.var, variable(name)):
-                    self.body(s.body)
+                    self.step(s)
 
     def factor(self, s: Loop, count: int) -> int:
         """How many of a loop's `count` turns are one, so that a thread on a software adapter takes at most TURNS in all."""
-        if not self.traits.software:
+        if not self.traits.software or s.test is not None:
             return 1
         share, outer = TURNS // max(len(self.around), 1), self.around[id(s)]
         return 1 if outer * count <= share else count if outer > share else -(-count // (share // outer))

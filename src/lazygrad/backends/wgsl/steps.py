@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from ...ir.kernel import Accumulate, Combine, Kernel, Loop, Stmt, Store
+from ...ir.kernel import Accumulate, Assign, Combine, Kernel, Loop, Stmt, Store
 from ...ir.program import Call, Gemm, Host, Program, Step
 from ...ir.record import changed
 from ...ir.scalar import Scalar
@@ -47,13 +47,17 @@ def structure(kernel: Kernel) -> tuple:
     def statement(s: Stmt) -> tuple:
         if isinstance(s, Loop):
             carries = tuple([(c.name, c.monoid, c.dtype.name) for c in s.carries])
-            return "loop", s.var, s.extent, s.mode, s.overrun, carries, tuple([statement(t) for t in s.body])
+            states = tuple([(c.name, c.dtype.name, scalar(c.start)) for c in s.states])
+            test = None if s.test is None else scalar(s.test)
+            return "loop", s.var, s.extent, s.mode, s.overrun, carries, states, test, tuple([statement(t) for t in s.body])
         if isinstance(s, Store):
             return "store", s.buffer, scalar(s.index), scalar(s.value)
         if isinstance(s, Combine):
             return "combine", s.buffer, scalar(s.index), s.monoid, scalar(s.value)
         if isinstance(s, Accumulate):
             return "accumulate", s.carry, scalar(s.value)
+        if isinstance(s, Assign):
+            return "assign", s.state, scalar(s.value)
         return "check", scalar(s.ok), s.code
 
     body = tuple([statement(s) for s in kernel.body])
