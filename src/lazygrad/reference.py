@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from .errors import GraphError
+from .ir.aval import Pack
 from .ir.term import Term, toposort
+from .prims.control import register_interpreter
 from .prims.leaf import source
 
 SMALL = 1 << 16         # bytes: constants up to this are made once; temporaries of less than this in all live to the end
@@ -46,7 +48,8 @@ def program(roots: Sequence[Term], sources: Sequence[Term]) -> Runner:
             raise GraphError("program", repr(t), "this source has no array", "pass it among the sources")
         place[t] = inputs + len(fixed)
         f = partial(op.numpy, **t.keywords) if t.params else op.numpy
-        if not args and size <= SMALL and folded <= FOLD:
+        dtype = None if t.aval.__class__ is Pack else t.aval.dtype
+        if not args and dtype is not None and size <= SMALL and folded <= FOLD:
             folded += size
             fixed.append(_constant(f, t))
             continue
@@ -54,7 +57,7 @@ def program(roots: Sequence[Term], sources: Sequence[Term]) -> Runner:
         temporaries += size
         ins = [place[a] for a in args]
         n = len(ins)
-        steps.append([f, n, ins[0] if n else 0, ins[1] if n > 1 else 0, ins, place[t], t.aval.dtype, ()])
+        steps.append([f, n, ins[0] if n else 0, ins[1] if n > 1 else 0, ins, place[t], dtype, ()])
     results = [place[r] for r in roots]
     if temporaries > SMALL:
         _mark_last_uses(steps, set(results), inputs)
@@ -70,7 +73,7 @@ def program(roots: Sequence[Term], sources: Sequence[Term]) -> Runner:
                     value = f(values[i])
                 else:
                     value = f(*[values[k] for k in ins])
-                if type(value) is not np.ndarray or value.dtype is not dtype:
+                if dtype is not None and (type(value) is not np.ndarray or value.dtype is not dtype):
                     value = np.asarray(value, dtype)
                 values[out] = value
                 for k in dead:
@@ -78,6 +81,9 @@ def program(roots: Sequence[Term], sources: Sequence[Term]) -> Runner:
         taken = {id(a) for a in values[:inputs]}
         return [_own(values[k], taken) for k in results]
     return run
+
+
+register_interpreter(program)
 
 
 def evaluate(roots: Sequence[Term], env: Mapping[Term, np.ndarray]) -> list[np.ndarray]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import GradientError
 from ..ir.term import Term
 from ..prims import elementwise as E
-from ..prims.base import Custom, Linear, Partials
+from ..prims.base import Custom, Linear, Partials, Several
+from ..prims.control import pick
 from ..prims.leaf import like
 from .vjp import between
 
@@ -28,10 +30,16 @@ def jvp(roots: Sequence[Term], tangents: Mapping[Term, Term]) -> list[Term | Non
     for t, tangent in tangents.items():
         if tangent.aval is not t.aval:
             raise GradientError("jvp", f"tangent {tangent.aval} of a value {t.aval}", "they must be alike", "reshape or cast it")
-    found = dict(tangents)
+    found: dict[Term, Any] = dict(tangents)              # of a Term with several results: a list
     for t in between(roots, tangents):
         if t not in tangents:
-            pushed = _push(t, [found.get(a) for a in t.args])
+            ts = [found.get(a) for a in t.args]
+            if t.op is pick:
+                pushed = ts[0] and ts[0][t.params[0]]
+            elif isinstance(t.op.derivative, Several):
+                pushed = t.op.derivative.jvp(ts, t, *t.args, **t.keywords)
+            else:
+                pushed = _push(t, ts)
             if pushed is not None:
                 found[t] = pushed
     return [found.get(r) for r in roots]

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..errors import GradientError
+from ..ir.aval import Pack
 from ..ir.term import Term
 from ..prims import elementwise as E
 from ..prims.base import Custom, Linear, Partials
+from ..prims.control import pick
 from ..prims.leaf import like
 from .masks import Cotangent, both, either, invert, pulled, shown
 
@@ -43,6 +45,10 @@ def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term]) 
     for t in reversed(order):
         parts = pending.pop(t, None)
         if parts is None:
+            continue
+        if t.aval.__class__ is Pack:
+            for arg, part in _pull_several(t, parts, active):
+                pending.setdefault(arg, []).append(part)
             continue
         total = parts[0] if len(parts) == 1 else _total(parts)
         if t in wanted:
@@ -108,6 +114,8 @@ def _pull(t: Term, total: tuple[Term, Term | None], active: set[Term]) -> list[t
         return out
     if op is E.where:
         return _pull_where(args, total, active)
+    if op is pick:
+        return [(args[0], (ct, t.params[0]))]
     static = t.keywords if t.params else {}
     if isinstance(form, Partials):
         parts = [(i, m(ct)) for i, m in enumerate(form.rule(t, *args, **static)) if m is not None and args[i] in active]
@@ -119,6 +127,16 @@ def _pull(t: Term, total: tuple[Term, Term | None], active: set[Term]) -> list[t
         parts = list(enumerate(rule(ct, t, *args, **static)))
     parts = [(i, None if c is None or args[i] not in active else _fit(c, args[i], t)) for i, c in parts]
     return [(args[i], part) for i, part in pulled(parts, total, t)]
+
+
+def _pull_several(t: Term, parts: list[tuple[Term, int]], active: set[Term]) -> list[tuple[Term, tuple[Term, Term | None]]]:
+    """The cotangents of the arguments of a Term with several results; `parts` are pairs of a cotangent and the result it is of."""
+    cts: list[Term | None] = [None] * len(t.aval.avals)
+    for ct, i in parts:
+        cts[i] = ct if cts[i] is None else E.plus(cts[i], ct)
+    wanted = [a in active for a in t.args]
+    found = t.op.derivative.vjp(cts, wanted, t, *t.args, **t.keywords)
+    return [(a, (_fit(c, a, t), shown(c))) for a, c, w in zip(t.args, found, wanted, strict=True) if w and c is not None]
 
 
 def _pull_where(args: tuple[Term, ...], total: tuple[Term, Term | None], active: set[Term]) -> list[tuple[Term, Cotangent]]:

@@ -40,3 +40,34 @@ def aval(shape: tuple[int, ...], dtype: np.dtype) -> Aval:
     made.nbytes = made.size * made.dtype.itemsize
     made.inexact = made.dtype.kind in "fc"
     return _table.setdefault((made.shape, made.dtype), made)
+
+
+class Pack(Aval):
+    """The type of a Term with several results: the `avals` of all of them. Its `dtype` is that of nothing."""
+
+    __slots__ = ("avals",)
+    avals: tuple[Aval, ...]
+
+    def __repr__(self) -> str:
+        return f"({', '.join(map(repr, self.avals))})"
+
+
+NOTHING = np.dtype("V")
+_packs: dict[tuple[Aval, ...], Pack] = {}
+
+
+def pack(avals: tuple[Aval, ...]) -> Pack:
+    """The interned Pack of `avals`.
+
+    >>> a = aval((2,), np.dtype("float32"))
+    >>> pack((a, a)) is pack((a, a)), pack((a, a)).size
+    (True, 4)
+    """
+    found = _packs.get(avals)
+    if found is not None:
+        return found
+    made = Pack()
+    made.avals, made.shape, made.dtype, made.ndim = tuple(avals), (), NOTHING, 0
+    made.size, made.nbytes = sum([a.size for a in avals]), sum([a.nbytes for a in avals])
+    made.inexact = any([a.inexact for a in avals])
+    return _packs.setdefault(made.avals, made)

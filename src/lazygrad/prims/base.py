@@ -84,11 +84,23 @@ class Host:
 
 
 @record
+class Control:
+    """Runs Bodies, some of them many times or not at all: `kind` is "scan", "while" or "cond" (see `prims.control`)."""
+
+    kind: str
+
+
+@record
+class Pick:
+    """One of the results of a Term that has several."""
+
+
+@record
 class Leaf:
     """A source: its buffer is a plan's input."""
 
 
-Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Leaf
+Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Control | Pick | Leaf
 
 
 # ---- derivative forms -----------------------------------------------------------------------------------------------
@@ -133,7 +145,17 @@ class Custom:
     jvp: Callable[..., Term]
 
 
-Derivative = Partials | Linear | Multilinear | Custom
+@record
+class Several:
+    """Of Terms with several results. `vjp(cts, wanted, out, *args, **params)`: a cotangent (or None) for every argument that `wanted`
+    names, from one (or None) for every result; `jvp(tangents, out, *args, **params)`: a tangent (or None) for every result.
+    """
+
+    vjp: Callable[..., Sequence[Term | None]]
+    jvp: Callable[..., Sequence[Term | None]]
+
+
+Derivative = Partials | Linear | Multilinear | Custom | Several
 
 
 # ---- the record -----------------------------------------------------------------------------------------------------

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from .. import dtypes
 from ..ir import scalar as S
 from ..ir.aval import Aval, aval
-from ..ir.term import MEMOS, Term, term
+from ..ir.function import PARAMETER, Body
+from ..ir.term import MEMOS, Term, substitute, term
 from .base import Index, Leaf, Prim
 
 source = Prim("source", lambda **_: None, lambda **_: None, Leaf(), names=("slot", "graph", "requires_grad"))
 
 
-def leaf(slot: int, graph: int, av: Aval, requires_grad: bool) -> Term:
+def leaf(slot: int, graph: int | None, av: Aval, requires_grad: bool) -> Term:
     """The source Term of a leaf's slot. `requires_grad` is forced off for dtypes without derivatives."""
     wants = requires_grad and dtypes.is_inexact(av.dtype)
     return term(source, (), (slot, graph, wants), av, graph)
+
+
+def parameter(k: int, av: Aval) -> Term:
+    """Parameter k of a Body: one Term for equal types. It wants gradients, so that bodies differentiate."""
+    return leaf(PARAMETER - k, None, av, True)
+
+
+def closed(params: Sequence[Term], results: Sequence[Term]) -> Body:
+    """The Body that computes `results` from `params` (any distinct source Terms)."""
+    own = tuple([parameter(k, p.aval) for k, p in enumerate(params)])
+    return Body(own, tuple(substitute(results, dict(zip(params, own, strict=True)))))
+
+
+def opened(body: Body, args: Sequence[Term]) -> list[Term]:
+    """The results of a Body at `args`, as Terms of their own."""
+    return substitute(body.results, dict(zip(body.params, args, strict=True)))
 
 
 full = Prim("full", lambda *, value, text, shape, dtype: np.full(shape, value, dtype),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.aval import Pack
 from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
 from ..prims.base import REGISTRY
@@ -71,7 +72,7 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
 class Variant:
     """Roots over sources on one device, with one interpreter and one executable."""
 
-    __slots__ = ("device", "executable", "interpreter", "into", "roots", "size", "sources", "terms")
+    __slots__ = ("controlled", "device", "executable", "interpreter", "into", "roots", "size", "sources", "terms")
 
     def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...], device: Any = "cpu") -> None:
         self.roots, self.sources, self.into, self.device = tuple(roots), tuple(sources), into, device
@@ -79,6 +80,7 @@ class Variant:
         self.interpreter: Callable | None = None
         order = toposort(self.roots)
         self.terms, self.size = len(order), sum(t.aval.size for t in order)
+        self.controlled = any(t.aval.__class__ is Pack for t in order)           # holds loops or branches: interpreted
 
     def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The roots' values, by NumPy; they may share memory with the inputs."""
@@ -114,6 +116,8 @@ class Plan:
         """Counts a run; whether this one should be compiled: on a GPU always, there is no interpreter."""
         if self.device != "cpu":
             return True
+        if self.write.controlled:
+            return False
         self.runs += 1
         size, terms = self.write.size, self.write.terms
         return (self.runs > INTERPRETED + terms // PATIENCE or size >= max(LARGE, DENSE * terms)) and tiers.native()

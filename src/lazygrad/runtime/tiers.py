@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import reference
 from ..errors import IndexingError
 from ..ir.term import Term, toposort
 from ..prims.base import REGISTRY
@@ -44,8 +45,7 @@ def native() -> bool:
 
 def interpreter(roots: Sequence[Term], sources: Sequence[Term]) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     """A function from the sources' arrays to the roots' arrays, by NumPy alone."""
-    from ..reference import program
-    return program(roots, sources)
+    return reference.program(roots, sources)
 
 
 def build(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...], device: Any = "cpu") -> Any:
