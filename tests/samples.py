@@ -150,7 +150,7 @@ ROWS["place"] = [Row((Arg(s),), {"scope": 0, "source": None}) for s in SHAPES]
 # ---- leaves ---------------------------------------------------------------------------------------------------------
 
 ROWS["source"] = []                         # has no meaning of its own: every other row reads one
-ROWS.update(scan=[], while_loop=[], cond=[], pick=[])      # several results, functions as parameters: test_control.py
+CONTROL = ("scan", "while_loop", "cond", "pick")     # several results, functions as parameters: tests of their own
 ROWS["full"] = [Row((), {"value": v, "text": repr(v), "shape": s, "dtype": dtypes.float32}) for v in (0.0, -0.0, math.inf)
                 for s in ((), (2, 3), (0,))]
 ROWS["iota"] = [Row((), {"size": n, "dtype": d}) for n in (0, 1, 5) for d in (dtypes.int64, dtypes.float32)]

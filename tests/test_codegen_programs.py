@@ -100,7 +100,8 @@ def test_elementwise_primitives_on_special_values(dtype):
             values = [v[values[1] >= 0] for v in values]          # negative powers and shifts have no value
         own = sources_of(values, len(sources))
         sources, arrays = sources + own, arrays + values
-        for name, prim in REGISTRY.items():
+        for name in samples.ROWS:
+            prim = REGISTRY[name]
             row = samples.ROWS[name][:1]
             if isinstance(prim.lowering, Elementwise) and row and len(row[0].args) == arity and not row[0].params \
                     and name not in OPEN and samples.accepts(name, row[0], dtype):
