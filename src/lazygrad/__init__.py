@@ -9,7 +9,6 @@ array([2., 4.], dtype=float32)
 
 from __future__ import annotations
 
-import importlib
 import math
 from typing import Any
 
@@ -38,7 +37,6 @@ __array_api_version__ = "2025.12"
 
 bool = dtypes.bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
-SPACES = ("linalg",)                         # modules of further functions, imported when they are first named
 
 __all__ = [
     "Graph",
@@ -78,8 +76,6 @@ def __getattr__(name: str) -> Any:
     if name in functions.FUNCTIONS:
         found = globals()[name] = functions.FUNCTIONS[name]
         return found
-    if name in SPACES:
-        return importlib.import_module(f".{name}", __name__)
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans
@@ -91,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, "__version__", "__array_api_version__", *SPACES})
+    return sorted({*__all__, "__version__", "__array_api_version__"})

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from .context import source_line
-from .errors import DataError, GradientError, IndexingError, LinAlgError
+from .errors import DataError, GradientError, IndexingError
 from .ir.term import Term, substitute, term, toposort
 from .prims import leaf as leaves
-from .prims.base import Host
 from .runtime import plans, slots
 from .runtime.arrays import duplicate
 from .runtime.gradients import SHOWN
@@ -58,15 +57,8 @@ def history(*roots: Tensor, stop: Callable[[Tensor], bool] = lambda h: False) ->
     return order
 
 
-def blamed(t: Term, error: IndexingError | LinAlgError) -> bool:
-    """Whether an error of a run can come from `t` or its derivatives."""
-    if isinstance(error, LinAlgError):
-        return isinstance(t.op.lowering, Host) and t.op.lowering.fails
-    return t.op.name.startswith(INDEXED)
-
-
-def blame(root: Tensor, error: IndexingError | LinAlgError) -> None:
-    """Adds the lines in `root`'s history that an error of a run can come from."""
+def blame(root: Tensor, error: IndexingError) -> None:
+    """Adds the lines in `root`'s history that index by data: an index error of a run is theirs, or their derivatives'."""
     lines: dict[str, None] = {}
     for h in history(root):
         below = {o.term for o in operands(h)}
@@ -75,8 +67,7 @@ def blame(root: Tensor, error: IndexingError | LinAlgError) -> None:
             t = stack.pop()
             if t in below:
                 continue
-            below.add(t)
-            if blamed(t, error):
+            if t.op.name.startswith(INDEXED):
                 lines[f"  at {source_line(h.code, h.lasti)}"] = None
                 break
             stack.extend(t.args)

@@ -21,7 +21,6 @@ from .errors import (
     GraphError,
     IndexingError,
     LazygradError,
-    LinAlgError,
     ShapeError,
 )
 from .ir.term import Term, register_handles, release
@@ -33,7 +32,6 @@ from .runtime.slots import BUFFERS, Leaf
 
 STAMP = 0                                  # moves whenever the data of any leaf changes
 DEEP = 256                                 # depth from which `forward` starts from values that are known, not from the leaves
-AT_RUN_TIME = (IndexingError, LinAlgError)         # errors that depend on values: the line is found in the history
 LAST: dict[int | None, Any] = {}           # graph number -> the root of its last backward, or (root, cotangent)
 
 
@@ -158,13 +156,13 @@ class Tensor:
             call = plans.forward(t)
         try:
             self._value = call()
-        except AT_RUN_TIME as error:
+        except IndexingError as error:
             self._blame(error)
             raise
         self.stamp = stamp
         return self
 
-    def _blame(self, error: IndexingError | LinAlgError) -> None:
+    def _blame(self, error: IndexingError) -> None:
         from .history import blame
         blame(self, error)
 
@@ -183,7 +181,7 @@ class Tensor:
             stamp = STAMP
             try:
                 self._value = call()
-            except AT_RUN_TIME as error:
+            except IndexingError as error:
                 self._blame(error)
                 raise
             self.stamp = stamp
@@ -198,11 +196,7 @@ class Tensor:
             assert cotangent is not None
             call = plans.WITH_COTANGENT.get((t, cotangent.term)) or plans.backward(t, cotangent.term)
             stamp = STAMP
-            try:
-                self._value = call()
-            except AT_RUN_TIME as error:
-                self._blame(error)
-                raise
+            self._value = call()
             self.stamp = stamp
         LAST[t.graph] = self if cotangent is None else (self, cotangent)
 
@@ -256,7 +250,7 @@ class Tensor:
             return found
         try:
             return found.numpy()
-        except AT_RUN_TIME as error:                  # a GPU reports an index error when a value is read
+        except IndexingError as error:                  # a GPU reports an index error when a value is read
             self._blame(error)
             raise
 

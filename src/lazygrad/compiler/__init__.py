@@ -10,28 +10,44 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 
+import numpy as np
+
 from ..ir import kernel as K
 from ..ir import scalar as S
-from ..ir.program import Buffer, Call, Caps, Gemm, Host, Program, Step
+from ..ir.aval import aval
+from ..ir.program import Branch, Buffer, Call, Caps, Gemm, Host, Program, Repeat, Step
 from ..ir.record import changed
 from ..ir.term import Term, toposort
+from ..prims import base as B
+from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
 from . import fit, grid, loops, memory, story
-from .cut import GEMM, HOST, INLINE, LEAF, Cut, Group, cut
+from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut
 from .decompose import decompose
 from .epilogue import epilogues
+from .flow import UNKNOWN, in_place, steps
 from .fuse import MOST, Piece, fuse, reuse
 from .gemm import gemm, operands
+from .lighten import lighten
 from .lower import Faults, Lowering, copy, lower
 from .simplify import simplify
 from .split import split
+from .updates import UPDATE
 
 PASSES: tuple[tuple[str, Callable[[list[Term], Caps], list[Term]]], ...] = (
     ("decompose", decompose),
     ("simplify", simplify),
+    ("lighten", lambda roots, caps: lighten(roots, lambda results: _passed(results, caps))),
 )
 GRID_PASSES = (*PASSES, ("split", split))
 _lock = threading.Lock()
+
+
+def _passed(roots: list[Term], caps: Caps) -> list[Term]:
+    """`roots` after all passes."""
+    for _, run in GRID_PASSES if caps.grid else PASSES:
+        roots = run(roots, caps)
+    return roots
 
 
 def compile(roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps, tight: Set[int] = frozenset()) -> Program:
@@ -69,20 +85,30 @@ def _compiled(roots, sources, into, caps, tight=frozenset()) -> tuple[list[tuple
         terms = run(terms, caps)
         passes.append((name, terms))
     parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
-    return passes, parts, _Assembly(parts, terms, sources, into, caps, tight).program()
+    return passes, parts, _Assembly(parts, terms, sources, into, caps, tight, Shared()).program()
+
+
+class Shared:
+    """What the Programs of one compilation have in common: faults, and bodies by what they were made of."""
+
+    __slots__ = ("bodies", "faults")
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.bodies: dict[tuple, Program] = {}
 
 
 class _Assembly:
     """Buffers and steps of one Program in the making."""
 
-    def __init__(self, parts: Cut, roots: list[Term], sources, into, caps: Caps, tight: Set[int]) -> None:
+    def __init__(self, parts: Cut, roots: list[Term], sources, into, caps: Caps, tight: Set[int], shared: Shared) -> None:
         self.parts, self.roots, self.sources, self.into, self.caps, self.tight = parts, roots, sources, into, caps, tight
+        self.shared, self.faults = shared, shared.faults
         self.whole: set[int] = set()             # buffers behind which nothing may be written
         self.buffers = [Buffer("input", s.aval, i) for i, s in enumerate(sources)]
         self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
         self.kernels: dict[K.Kernel, int] = {}
         self.done: set[Term] = set()             # what the steps so far have stored; used where grid kernels split groups
-        self.faults = Faults()
         self.steps: list[Step | Piece] = []
 
     def buffer(self, kind: str, aval, number: int = 0) -> int:
@@ -162,6 +188,10 @@ class _Assembly:
             if leaf and target == self.numbers[t]:
                 outputs.append(target)
                 continue
+            if self.parts.kinds[t] == UPDATE and target is not None:
+                self._updated(t, target)
+                outputs.append(target)
+                continue
             mine = self.buffer("temp", r.aval) if target is not None else self.buffer("output", r.aval, j)
             if j in self.tight:
                 self.whole.update([mine] if target is None else [mine, target])
@@ -177,17 +207,78 @@ class _Assembly:
             outputs.append(mine if target is None else target)
         return outputs, wanted, after
 
+    def _updated(self, t: Term, target: int) -> None:
+        """A scatter in place, and those that it follows, write the buffer of their target."""
+        while self.parts.kinds[t] == UPDATE:
+            self.numbers[t] = target
+            t = t.args[0]
+
     def _step(self, g: Group, wanted: dict[int, int]) -> None:
         t = g.members[0]
         if g.kind == GEMM:
             self.steps.append(gemm(t, self.parts, self.number))
         elif g.kind == HOST:
             inputs = tuple([self.number(a) for a in t.args])
-            self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, self.number(t)))
+            outs = [self.number(t)] if not isinstance(t.op.lowering, B.Control) else self._results(t)
+            self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, outs[0], tuple(outs[1:])))
+        elif g.kind == FLOW:
+            self.steps.append(self._branch(t) if t.op is cond else self._repeat(t))
         else:
             self._kernels(g, wanted)
         if self.caps.grid:
             self.done.update(g.members)
+
+    def _results(self, t: Term) -> list[int]:
+        """The buffers of all results of a loop or a branch; those that nobody picks are temporaries."""
+        picked = self.parts.picks.get(t, {})
+        return [self.number(picked[j]) if j in picked else self.buffer("temp", av) for j, av in enumerate(t.aval.avals)]
+
+    def _base(self, t: Term) -> int:
+        """The buffer that holds an operand of a loop or a branch."""
+        return self.number(base(t, self.parts.kinds))
+
+    def _body(self, roots: Sequence[Term], params: Sequence[Term], into: Sequence[int | None], outs: Sequence[int]) -> Program:
+        """The Program of a body whose results go to the buffers `outs`. Equal bodies are compiled once."""
+        tight = frozenset([j for j, b in enumerate(outs) if b in self.whole])
+        key = tuple(roots), tuple(params), tuple(into), tight
+        found = self.shared.bodies.get(key)
+        if found is None:
+            parts = cut(toposort(roots), list(roots), list(params), into, self.caps, operands)
+            found = self.shared.bodies[key] = _Assembly(parts, list(roots), params, into, self.caps, tight, self.shared).program()
+        return found
+
+    def _scratch(self, *programs: Program) -> int | None:
+        most = max([p.arena for p in programs])
+        return self.buffer("temp", aval((most,), np.dtype("uint8"))) if most else None
+
+    def _repeat(self, t: Term) -> Repeat:
+        s, picked = steps(t), self.parts.picks.get(t, {})
+        n = len(s.init)
+        carries = [self.number(picked[j]) if j in picked else self.buffer("temp", a.aval) for j, a in enumerate(s.init)]
+        rows = [j for j in range(n, len(s.body.results)) if j in picked and s.test is None]
+        ys = [self.number(picked[j]) for j in rows]
+        if s.reverse:                                # a step must not write into the row of the step before
+            self.whole.update(ys)
+        roots = [*s.body.results[:n], *[s.body.results[j] for j in rows]]
+        first = len(s.consts)
+        into = [first + j if in_place(r, p) else None for j, (r, p) in enumerate(zip(roots, s.carried, strict=False))]
+        body = self._body(roots, s.body.params, [*into, *[None] * len(rows)], [*carries, *ys])
+        spare = tuple([self.buffer("temp", a.aval) if i is None else None for a, i in zip(s.init, into, strict=True)])
+        test = flag = trips = None
+        if s.test is not None:
+            flag = self.buffer("temp", s.test.results[0].aval)
+            test = self._body(s.test.results, s.test.params, [None], [flag])
+            trips = self.number(picked[n]) if n in picked else None
+        scratch = self._scratch(body) if test is None else self._scratch(body, test)
+        return Repeat(body, tuple(map(self._base, s.consts)), tuple(map(self._base, s.init)), tuple(map(self._base, s.xs)), tuple(carries),
+                      tuple(ys), spare, scratch, s.length, s.reverse, test, flag, trips)
+
+    def _branch(self, t: Term) -> Branch:
+        picked = self.parts.picks.get(t, {})
+        wanted = sorted(picked)
+        outs = tuple([self.number(picked[j]) for j in wanted])
+        bodies = tuple([self._body([b.results[j] for j in wanted], b.params, [None] * len(outs), outs) for b in t.keywords["branches"]])
+        return Branch(bodies, self._base(t.args[0]), tuple(map(self._base, t.args[1:])), outs, self._scratch(*bodies))
 
     def _kernels(self, g: Group, wanted: dict[int, int]) -> None:
         """The kernels of a group, in parts where one would need more buffers than the backend binds."""
@@ -200,7 +291,7 @@ class _Assembly:
                 return
             g = Group(g.kind, g.stage, g.space, members)
         made = lower(self.parts, g, self.faults, self.caps, self.done)
-        if max([len(terms) for _, terms in made]) > self.caps.max_buffers:
+        if g.kind != RECUR and max([len(terms) for _, terms in made], default=0) > self.caps.max_buffers:
             if len(g.members) > 1:
                 half = len(g.members) // 2               # a kernel of its own for each half; what they share is computed twice
                 for members in (g.members[:half], g.members[half:]):
@@ -215,7 +306,7 @@ class _Assembly:
         for kernel, terms in made:
             buffers = tuple([self.number(u) for u in terms])
             # a kernel that overwrites inputs stays where it is: moved up, it could come before their last reader
-            alone = any([b in wanted for b in buffers]) and not self.caps.grid
+            alone = (any([b in wanted for b in buffers]) and not self.caps.grid) or g.kind in (RECUR, UPDATE)
             self.steps.append(Piece(kernel, buffers, MOST if alone else 1))
 
     def _finished(self, outputs: list[int], names: dict[int, int]) -> Program:
@@ -248,4 +339,8 @@ def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> in
         return kernels[s.kernel].work
     if isinstance(s, Gemm):
         return 2 * s.batch * s.m * s.n * s.k + (kernels[s.epilogue].work if s.epilogue is not None else 0)
+    if isinstance(s, Repeat):
+        return (UNKNOWN if s.length is None else s.length) * (s.body.work + (s.test.work if s.test is not None else 0))
+    if isinstance(s, Branch):
+        return max([b.work for b in s.bodies])
     return 10 * sum([buffers[b].aval.size for b in (*s.inputs, *s.outs)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from ..ir.program import Caps
 from ..ir.record import record
 from ..ir.term import Term
 from ..prims import base as B
+from . import flow, updates
+from .updates import INLINE, SCATTER
 
 LIMIT = 400          # scalar operations of a kernel before a new stage begins
 HEIGHT = 64          # longest chain inside one kernel (it bounds the recursion of index rules too)
@@ -30,7 +33,8 @@ COSTS = dict.fromkeys(["div", "sqrt", "floor_divide", "remainder", "fmod"], 4) |
     ["cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "hypot", "sin", "cos", "tan", "asin", "acos",
      "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "lgamma", "digamma"], 12)
 
-LEAF, INLINE, REDUCE, GEMM, SCAN, SCATTER, HOST = "leaf", "inline", "reduce", "gemm", "scan", "scatter", "host"
+LEAF, REDUCE, GEMM, SCAN, HOST = "leaf", "reduce", "gemm", "scan", "host"
+RECUR, FLOW, PICK = "recur", "flow", "pick"  # a loop in registers; a step over bodies of its own; one of several results
 MANY, INDEX = ("many",), ("index",)         # used by several kernels; used as an index into an array
 
 
@@ -64,6 +68,7 @@ class Cut:
     profiles: Profiles
     results: list[Term]
     products: dict[Term, tuple[Term, Term | None]]       # GEMMs that write another Term than the product: (product, x of x + product)
+    picks: dict[Term, dict[int, Term]]                   # of loops and branches, the results that are used
 
 
 MOVE = Profile(True, 1, 1)       # moving an element: nearly free, but reading it at many places adds up
@@ -76,6 +81,7 @@ class Profiles:
         self.caps = caps
         self.table: dict[tuple, Profile] = {}
         self.terms: dict[Term, Profile] = {}
+        self.forms: dict[Term, Any] = {}         # of loops, see `recur`
 
     def of(self, t: Term) -> Profile:
         found = self.terms.get(t)
@@ -127,6 +133,8 @@ def base(t: Term, kinds: dict[Term, str]) -> Term:
 
 def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term, str]:
     """How every Term is computed: as a leaf, inside kernels, or as a step of its own kind."""
+    from . import recur  # which looks at bodies by this function
+
     kinds = {}
     dtypes = {np.dtype(name) for name in caps.dtypes}
     for t in order:
@@ -135,6 +143,10 @@ def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term
             kinds[t] = INLINE if profiles.of(t).ok else HOST
         elif isinstance(low, B.Leaf):
             kinds[t] = LEAF
+        elif isinstance(low, B.Control):
+            kinds[t] = recur.kind(t, caps, profiles)
+        elif isinstance(low, B.Pick):
+            kinds[t] = PICK
         elif isinstance(low, B.Host) or t.aval.dtype not in dtypes or any([a.aval.dtype not in dtypes for a in t.args]):
             kinds[t] = HOST
         elif isinstance(low, (B.Index, B.Scatter)) and len(t.args) >= caps.max_buffers and caps.grid:
@@ -180,7 +192,10 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     for t in products:
         kinds[t] = GEMM
     order = [t for t in order if t not in skipped]
+    order, before, read = updates.find(order, roots, sources, into, kinds)
+    picks = flow.picks(order)
     shaped = {a for t in order if kinds[t] == HOST for a in (t, *t.args)}      # NumPy sees these buffers with their shape
+    shaped |= {p for t in order if kinds[t] == HOST for p in picks.get(t, {}).values()}
     results = [r if (b := base(r, kinds)) in shaped else b for r in roots]
     must = set(results)
     for t in order:
@@ -190,12 +205,14 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
             must.update(t.args)
         elif kinds[t] == SCAN:
             must.update([base(a, kinds) for a in t.args if not (caps.grid and _moved(a, kinds))])
-    must = {t for t in must if kinds[t] == INLINE}
-    walk = _Stages(order, kinds, profiles, products)
+        elif kinds[t] == FLOW or (kinds[t] == RECUR and caps.grid):
+            must.update([base(a, kinds) for a in t.args])
+    must = {t for t in must | read if kinds[t] == INLINE}
+    walk = _Stages(order, kinds, profiles, products, before)
     first, stored = walk.assign(must, set())
     extra, late = _shared(order, kinds, first, stored, walk, results, sources, into)
     need, stored = walk.assign(must | extra, late) if extra or late else (first, stored)
-    return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, products)
+    return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, products, picks)
 
 
 def _moved(t: Term, kinds: dict[Term, str]) -> bool:
@@ -252,16 +269,16 @@ def layout(t: Term) -> tuple[int, int, bool] | None:
 class _Stages:
     """Stages of all Terms for a given set of stored values (one forward walk)."""
 
-    def __init__(self, order, kinds, profiles, products) -> None:
-        self.order, self.kinds, self.profiles, self.products = order, kinds, profiles, products
+    def __init__(self, order, kinds, profiles, products, before) -> None:
+        self.order, self.kinds, self.profiles, self.products, self.before = order, kinds, profiles, products, before
         self.cost: dict[Term, int] = {}
 
     def args(self, t: Term) -> tuple[Term, ...]:
-        """What a step reads: the factors and the addend of a GEMM, else the arguments."""
+        """What a step reads: the factors and the addend of a GEMM, else the arguments; and what has to come before it."""
         if t in self.products:
             mm, x = self.products[t]
             return mm.args if x is None else (*mm.args, x)
-        return t.args
+        return (*t.args, *self.before[t]) if t in self.before else t.args
 
     def aligned(self, t: Term) -> bool:
         """Whether t reads its arguments at its own loop index."""
@@ -281,6 +298,9 @@ class _Stages:
             kind = kinds[t]
             if kind is LEAF:
                 need[t] = -1
+                continue
+            if kind is PICK:                     # written by the step that makes the others
+                need[t] = need[t.args[0]]
                 continue
             aligned = kind is not HOST and self.aligned(t)
             s = f = 0
@@ -356,7 +376,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
     cost = walk.cost
     for t in reversed(order):
         kind = kinds[t]
-        if kind == LEAF:
+        if kind in (LEAF, PICK):
             continue
         aligned = walk.aligned(t)
         if kind == INLINE and t not in stored:
@@ -409,7 +429,7 @@ def _grouped(order, kinds, need, stored, late, walk) -> tuple[dict[Term, int], l
         if kind == LEAF or (kind == INLINE and t not in stored):
             continue
         stages[t], position[t] = need[t], p
-        if t.aval.size == 0:
+        if t.aval.size == 0 or kind == PICK:
             continue
         if kind == INLINE or (isinstance(t.op.lowering, B.Reduction) and kind == REDUCE and t.args[0].aval.size):
             buckets.setdefault((need[t], space_of(t)), []).append(t)

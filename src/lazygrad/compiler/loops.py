@@ -116,7 +116,7 @@ def nest(space: Sequence[int], idx: Sequence[S.Scalar], outs: list[Out], checks:
     """The loops over `space` that compute all `outs`; `idx[k]` is the variable of axis k (0 where its extent is 1)."""
     axes = [k for k, n in enumerate(space) if n != 1]
     if len(axes) > 1:
-        loops, outs, checks = arranged(space, axes, idx, outs, checks, _order)
+        loops, outs, checks = arranged(space, axes, idx, outs, checks, order)
     else:
         loops = [Axis(f"i{d}", space[k], _reducing(outs, k)) for d, k in enumerate(axes)]
     return Nest(loops, outs, checks, caps).build()
@@ -151,7 +151,7 @@ def arranged(space, axes, idx, outs, checks, order_of) -> tuple[list[Axis], list
     return loops, outs, checks
 
 
-def _order(runs, extents, order, outs, axis_of) -> list[int]:
+def order(runs, extents, order, outs, axis_of) -> list[int]:
     """The order of loops that run one after another: a vector loop innermost."""
     half = next((o for o in outs if o.monoid == "add" and o.value.dtype == np.float16), None)
     if half is not None:                   # float16 sums grow in a float32 carry: what they reduce goes inside

@@ -17,9 +17,10 @@ from ..ir.record import changed
 from ..ir.term import Term
 from ..prims import base as B
 from . import grid, loops
-from .cut import INLINE, LATE, LEAF, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
+from .cut import INLINE, LATE, LEAF, RECUR, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
 from .facts import Facts, holds
 from .loops import Out
+from .updates import UPDATE
 
 
 class Faults:
@@ -150,8 +151,12 @@ def lower(cut: Cut, group: Group, faults: Faults, caps: Caps, ready: Set[Term] =
     """The kernels of a group in order, each with the Terms whose buffers are its parameters."""
     k = Lowering(cut, group.stage, faults, caps, ready)
     t = group.members[0]
-    if group.kind == SCATTER and caps.grid:
-        return _grid_scatter(k, t)
+    if group.kind == RECUR:
+        from . import recur  # which builds on this file
+
+        return recur.lower(cut, group, faults, caps, ready)
+    if group.kind in (SCATTER, UPDATE) and caps.grid:
+        return _grid_scatter(k, t, group.kind == UPDATE)
     if group.kind == INLINE:
         body = _elementwise(k, group)
     elif group.kind == REDUCE and not (t.args[0].aval.size and t.args[-1].aval.size):
@@ -159,8 +164,8 @@ def lower(cut: Cut, group: Group, faults: Faults, caps: Caps, ready: Set[Term] =
         nothing = S.const(0, t.aval.dtype) if monoid == "add" else loops.identity(monoid, t.aval.dtype)
         return [fill(t, nothing, caps)]
     else:
-        body = {REDUCE: _product, SCAN: _grid_scan if caps.grid else _scan, SCATTER: _scatter}[group.kind](k, t)
-    return [k.finish(body, _size(group.space))]
+        body = {REDUCE: _product, SCAN: _grid_scan if caps.grid else _scan, SCATTER: _scatter, UPDATE: _updates}[group.kind](k, t)
+    return [k.finish(body, _size(t.args[-1].aval.shape if group.kind == UPDATE else group.space))]
 
 
 def _size(space: tuple[int, ...]) -> int:
@@ -285,15 +290,23 @@ def _grid_scan(k: Lowering, t: Term) -> tuple[Stmt, ...]:
 
 def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     """A copy of the target, then the updates in row-major order."""
-    target, monoid, dtype = t.args[0], t.op.lowering.monoid, t.aval.dtype
+    target = t.args[0]
     out = k.buffer(t, True)
     idx = axis_vars(t.aval.shape)
     outs = k.known([Out(out, S.flat(idx, t.aval.shape), k.value(target, idx))])
     start = _nest(k, t.aval.shape, idx, outs)
     k.checks = []
+    updates = _updates(k, t)
+    return _then(start, updates) if updates else start
+
+
+def _updates(k: Lowering, t: Term) -> tuple[Stmt, ...]:
+    """The updates in row-major order."""
+    monoid, dtype = t.op.lowering.monoid, t.aval.dtype
+    out = k.buffer(t, True)
     space = t.args[-1].aval.shape
     if 0 in space:
-        return start
+        return ()
     u = axis_vars(space)
     places = t.op.lowering.target(Reader(k, t, None), u, t, **t.keywords)
     index = S.flat(tuple(places), t.aval.shape)
@@ -306,10 +319,10 @@ def _scatter(k: Lowering, t: Term) -> tuple[Stmt, ...]:
     for depth, (i, n) in reversed(list(enumerate(axes))):
         apart = depth == len(axes) - 1 and loops.coefficient(index, i) == 1
         stmts = loops.over(f"i{depth}", n, stmts, "vector" if apart else "serial", False)
-    return _then(start, stmts)
+    return stmts
 
 
-def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
+def _grid_scatter(k: Lowering, t: Term, in_place: bool) -> list[tuple[Kernel, list[Term]]]:
     """A kernel that copies the target, then one that applies the updates, each element's in row-major order; one where it can be.
 
     Axes of the updates that are an axis of the target themselves (the same number is the index there) are grid loops: their
@@ -323,7 +336,7 @@ def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
     start = k.finish(_nest(k, shape, idx, outs), t.aval.size)
     space = t.args[-1].aval.shape
     if 0 in space:
-        return [start]
+        return [] if in_place else [start]
     first = k
     k = Lowering(k.cut, k.stage, k.faults, k.caps, k.ready)
     out, u = k.buffer(t, True), axis_vars(space)
@@ -354,7 +367,7 @@ def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
     for i in reversed(rest):
         stmts = loops.over(*i.params, stmts, "serial", False)
     whole = [p for p, n in zip(places, shape, strict=True) if p in apart and p.params[1] == n]
-    if parts == 1 and not first.checks and apart and whole == apart and grid.enough(steps, t.aval.size // steps, k.caps):
+    if not in_place and parts == 1 and not first.checks and apart and whole == apart and grid.enough(steps, t.aval.size // steps, k.caps):
         own = [p if p in apart else S.var(f"j{a}", n) for a, (p, n) in enumerate(zip(places, shape, strict=True))]
         copied: tuple[Stmt, ...] = (Store(out, S.flat(tuple(own), shape), k.value(t.args[0], tuple(own))),)
         for i in reversed([i for i in own if i.op is S.VAR and i not in apart]):
@@ -364,7 +377,7 @@ def _grid_scatter(k: Lowering, t: Term) -> list[tuple[Kernel, list[Term]]]:
         stmts = grid.over(*i.params, stmts)
     stmts = grid.over("p", parts, stmts) if parts > 1 else stmts
     update = k.finish(stmts, parts * _size(space) + (0 if start else t.aval.size))
-    return [start, update] if start else [update]
+    return [start, update] if start and not in_place else [update]
 
 
 def _owners(steps: int, many: int, places: list[S.Scalar], shape: tuple[int, ...], caps: Caps) -> tuple[int, int]:

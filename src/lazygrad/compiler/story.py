@@ -6,12 +6,17 @@ In: what `compile` takes, or parts of what it made. Out: lines for people and go
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..ir import kernel as K
-from ..ir.program import Call, Gemm, Program, Step
+from ..ir.function import Body
+from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step, bodies
 from ..ir.term import Term, toposort
 from . import memory
 from .cut import LATE, Cut
+from .flow import UNKNOWN
+
+NAMES = ("body", "test")           # of a loop's Programs
 
 
 def terms(roots: Sequence[Term], sources: Sequence[Term]) -> list[str]:
@@ -22,10 +27,20 @@ def terms(roots: Sequence[Term], sources: Sequence[Term]) -> list[str]:
         if t in names:
             continue
         names[t] = f"%{len(names) - len(sources)}"
-        static = [str(t.params[1])] if t.op.name == "full" else [f"{k}={v}" for k, v in t.keywords.items()]
+        static = [str(t.params[1])] if t.op.name == "full" else [f"{k}={v}" for k, v in t.keywords.items() if not _bodies(v)]
         lines.append(f"{names[t]} = {t.op}({', '.join([names[a] for a in t.args] + static)}): {t.aval}")
+        for k, v in t.keywords.items():
+            for body in _bodies(v):
+                lines += [f"  {k}:", *["    " + line for line in terms(body.results, body.params)]]
     lines.append("return " + ", ".join([names[r] for r in roots]))
     return lines
+
+
+def _bodies(value: Any) -> tuple[Body, ...]:
+    """The bodies that a static parameter is."""
+    if isinstance(value, Body):
+        return (value,)
+    return value if isinstance(value, tuple) and value and isinstance(value[0], Body) else ()
 
 
 def groups(parts: Cut, sources: Sequence[Term]) -> list[str]:
@@ -47,11 +62,24 @@ def step(s: Step, program: Program) -> str:
             more = ", ".join([name[b] for b in s.more])
             return f"kernel{s.epilogue}({a} @ {b}, {more})  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
         return f"{name[s.c]} {'+=' if s.accumulate else '='} {a} @ {b}  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
+    if isinstance(s, Repeat):
+        often = f"{s.length} times{' from the end' if s.reverse else ''}" if s.length is not None else "while its test holds"
+        into = [name[a] + (" in place" if b is None else "") for a, b in zip(s.carries, s.spare, strict=True)]
+        parts = [f"carries {', '.join([f'{name[a]} -> {b}' for a, b in zip(s.init, into, strict=True)])}"] * bool(s.carries)
+        parts += [f"rows of {', '.join([name[b] for b in s.xs])}"] * bool(s.xs) + [f"rows to {', '.join([name[b] for b in s.ys])}"] * bool(s.ys)
+        parts += [f"reads {', '.join([name[b] for b in s.consts])}"] * bool(s.consts)
+        return f"loop {often}: {'; '.join(parts)}{moved}"
+    if isinstance(s, Branch):
+        return f"{', '.join([name[b] for b in s.outputs])} = branch {name[s.index]} of {len(s.bodies)} on {', '.join([name[b] for b in s.inputs])}{moved}"
     return f"{', '.join([name[b] for b in s.outs])} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
 
 
 def traffic(s: Step, program: Program) -> int:
-    """Bytes of the buffers that a step reads or writes, each counted once."""
+    """Bytes of the buffers that a step reads or writes, each counted once; of a loop, those of all its steps (of UNKNOWN ones)."""
+    if isinstance(s, Repeat):
+        return (UNKNOWN if s.length is None else s.length) * sum([traffic(t, p) for p in bodies(s) for t in p.steps])
+    if isinstance(s, Branch):
+        return max([sum([traffic(t, p) for t in p.steps]) for p in s.bodies])
     touched = {*memory.reads(s, program.kernels), *memory.writes(s, program.kernels)}
     return sum([program.buffers[b].aval.nbytes for b in touched])
 
@@ -61,13 +89,23 @@ def text(passes: Sequence[tuple[str, Sequence[Term]]], parts: Cut, program: Prog
     lines: list[str] = []
     for name, roots in passes:
         lines += [f"== {name}", *terms(roots, sources)]
-    lines += ["== cut", *groups(parts, sources), "== kernels"]
+    lines += ["== cut", *groups(parts, sources), *steps(program)]
+    return "\n".join(lines) + "\n"
+
+
+def steps(program: Program) -> list[str]:
+    """Kernels, steps and buffers of a program, and below each loop or branch those of its bodies."""
+    lines = ["== kernels"]
     for number, kernel in enumerate(program.kernels):
         lines += [f"kernel{number} = {K.text(kernel)}"]
-    lines += ["== steps", *[step(s, program) for s in program.steps], "== buffers"]
+    lines.append("== steps")
+    for s in program.steps:
+        lines.append(step(s, program))
+        for name, body in zip(NAMES if isinstance(s, Repeat) else map(str, range(99)), bodies(s), strict=False):
+            lines += [f"  {name}:", *["    " + line for part in steps(body) for line in part.split("\n")]]
+    lines.append("== buffers")
     for b in program.buffers:
         at = f" at {b.offset}" if b.kind == "temp" else ""
         lines.append(f"{b.kind}{b.number}: {b.aval}, {b.aval.nbytes} bytes{at}")
     total = sum([traffic(s, program) for s in program.steps])
-    lines += [f"arena {program.arena} bytes, {total} bytes moved, {program.work} operations"]
-    return "\n".join(lines) + "\n"
+    return [*lines, f"arena {program.arena} bytes, {total} bytes moved, {program.work} operations"]

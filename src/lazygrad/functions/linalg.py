@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import operator as python
-from collections import namedtuple
 
 from .. import dtypes
-from ..errors import DTypeError, ShapeError, SquareError
+from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
 from .creation import eye
@@ -181,7 +180,7 @@ def kron(x: Term, y: Term) -> Term:
 def square_matrix(op: str, x: Term) -> Term:
     shape = x.aval.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise SquareError(op, str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
+        raise ShapeError(op, str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
     x = inexact(x)
     if x.aval.dtype == dtypes.float16:
         raise DTypeError(op, "float16", f"float16 matrices have no {op}", "cast to float32")
@@ -221,12 +220,9 @@ def det(x: Term) -> Term:
     return P.det(square_matrix("det", x))
 
 
-SlogdetResult = namedtuple("SlogdetResult", ("sign", "logabsdet"))
-
-
-@public(method=True, result=SlogdetResult)
+@public(method=True)
 def slogdet(x: Term) -> tuple[Term, Term]:
-    """`sign` of the determinant of (..., n, n), and `logabsdet`, the logarithm of its absolute value.
+    """The sign of the determinant of (..., n, n), and the logarithm of its absolute value.
 
     >>> import lazygrad as lg
     >>> [part.tolist() for part in lg.slogdet(lg.asarray([[1., 0.], [0., 1.]]))]
@@ -268,7 +264,7 @@ def matrix_power(x: Term, n: int) -> Term:
     """
     shape = x.aval.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise SquareError("matrix_power", str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
+        raise ShapeError("matrix_power", str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
     if n == 0:
         return broadcast(eye(shape[-1], None, 0, x.aval.dtype), shape)
     base = inv(x) if n < 0 else x

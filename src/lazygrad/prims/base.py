@@ -80,9 +80,7 @@ class Decompose:
 
 @record
 class Host:
-    """Runs as its NumPy meaning on whole arrays. `fails`: that may raise LinAlgError, itself or where derivatives run it."""
-
-    fails: bool = False
+    """Runs as its NumPy meaning on whole arrays."""
 
 
 @record

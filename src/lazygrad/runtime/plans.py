@@ -26,6 +26,8 @@ INTERPRETED = 2                    # runs of a small plan before it is compiled
 LARGE = 100_000                    # elements touched from which a plan is compiled at once,
 DENSE = 64                         # if there are so many for each Term: chains of scalars are long, not large
 PATIENCE = 2000                    # Terms for which a plan is interpreted once more: compiling them takes longer too
+REPEATED = 4000                    # Terms that loops would interpret from which a plan is compiled at once
+UNKNOWN = 1000                     # steps that a loop with a test is taken to make
 MAX_PLANS, MAX_NODES = 4096, 1 << 21
 
 PLANS: dict[tuple, Plan] = {}
@@ -69,10 +71,18 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
     return tuple(key), sources
 
 
+def _repeated(t: Term) -> int:
+    """How many Terms the interpreter would go through for a loop or a branch."""
+    known = t.keywords
+    if "branches" in known:
+        return max(len(toposort(b.results)) for b in known["branches"])
+    return known.get("length", UNKNOWN) * len(toposort(known["body"].results))
+
+
 class Variant:
     """Roots over sources on one device, with one interpreter and one executable."""
 
-    __slots__ = ("controlled", "device", "executable", "interpreter", "into", "roots", "size", "sources", "terms")
+    __slots__ = ("device", "executable", "interpreter", "into", "repeated", "roots", "size", "sources", "terms")
 
     def __init__(self, roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | None, ...], device: Any = "cpu") -> None:
         self.roots, self.sources, self.into, self.device = tuple(roots), tuple(sources), into, device
@@ -80,7 +90,7 @@ class Variant:
         self.interpreter: Callable | None = None
         order = toposort(self.roots)
         self.terms, self.size = len(order), sum(t.aval.size for t in order)
-        self.controlled = any(t.aval.__class__ is Pack for t in order)           # holds loops or branches: interpreted
+        self.repeated = sum(_repeated(t) for t in order if t.aval.__class__ is Pack)
 
     def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The roots' values, by NumPy; they may share memory with the inputs."""
@@ -116,11 +126,10 @@ class Plan:
         """Counts a run; whether this one should be compiled: on a GPU always, there is no interpreter."""
         if self.device != "cpu":
             return True
-        if self.write.controlled:
-            return False
         self.runs += 1
         size, terms = self.write.size, self.write.terms
-        return (self.runs > INTERPRETED + terms // PATIENCE or size >= max(LARGE, DENSE * terms)) and tiers.native()
+        due = self.runs > INTERPRETED + terms // PATIENCE or size >= max(LARGE, DENSE * terms) or self.write.repeated >= REPEATED
+        return due and tiers.native()
 
     def accumulating(self) -> Variant:
         """The variant that adds to gradients which are there."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.program import Call, Gemm, Program, Step
+from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step
 from ..ir.record import changed, record
 from ..ir.term import Term
 from . import tiers
@@ -71,6 +71,11 @@ def _described(program: Program, s: Step, seconds: float) -> tuple[str, float, i
         name, used = f"kernel {s.kernel}", s.buffers
     elif isinstance(s, Gemm):
         name, used = f"matmul {s.batch} x ({s.m}, {s.k}) @ ({s.k}, {s.n})", (s.a, s.b, s.c)
+    elif isinstance(s, Repeat):
+        steps = f"{s.length} times" if s.test is None else "as often as a test says"
+        name, used = f"loop, {steps}, of {len(s.body.steps)} steps", (*s.consts, *s.init, *s.xs, *s.carries, *s.ys)
+    elif isinstance(s, Branch):
+        name, used = f"one of {len(s.bodies)} branches", (s.index, *s.inputs, *s.outputs)
     else:
         name, used = f"host {s.prim}", (*s.inputs, *s.outs)
     shapes = ", ".join(str(program.buffers[b].aval) for b in used)

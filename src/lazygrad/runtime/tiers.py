@@ -17,6 +17,8 @@ import numpy as np
 
 from .. import reference
 from ..errors import IndexingError
+from ..ir.aval import Pack
+from ..ir.function import Body
 from ..ir.term import Term, toposort
 from ..prims.base import REGISTRY
 from . import gradients, slots
@@ -87,21 +89,28 @@ def request(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | No
         av = t.aval
         kind = types.get(av)
         if kind is None:
-            kind = types[av] = f"{av.shape}{av.dtype.str}"
+            kind = types[av] = repr(av) if av.__class__ is Pack else f"{av.shape}{av.dtype.str}"
         if t in places:
             lines.append(f"source {places[t]} {kind}")
-        elif BUILT_IN.get(t.op.name) is t.op and _plain(t.params):
-            lines.append(f"{t.op.name} {tuple([number[a] for a in t.args])} {t.params} {kind}")
         else:
-            return None
+            params = _said(t.params) if BUILT_IN.get(t.op.name) is t.op else None
+            if params is None:
+                return None
+            lines.append(f"{t.op.name} {tuple([number[a] for a in t.args])} {params} {kind}")
     return "\n".join([*lines, f"{tuple([number[r] for r in roots])} {tuple(into)}"])
 
 
-def _plain(v: Any) -> bool:
-    """Whether a parameter's repr says all about it."""
+def _said(v: Any) -> str | None:
+    """A parameter as text that says all about it, None where there is none."""
+    if v.__class__ in PLAIN or isinstance(v, np.dtype):
+        return repr(v)
     if v.__class__ is tuple:
-        return all([_plain(i) for i in v])
-    return v.__class__ in PLAIN or isinstance(v, np.dtype)
+        parts = [_said(i) for i in v]
+        return None if None in parts else f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+    if v.__class__ is Body:
+        text = request(v.results, v.params, (None,) * len(v.results))
+        return None if text is None else f"{{{text}}}"
+    return None
 
 
 # ---- the arena: one for all plans, as only one runs at a time while the GIL is held ------------------------------------

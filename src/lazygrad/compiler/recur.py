@@ -1,0 +1,407 @@
+"""Recur: loops whose state fits into registers, as one kernel: every element of a batch goes through all steps by itself.
+
+In: a loop Term whose body works element by element over one index space, the *lanes*, but for small axes of its own, which
+are written out. Out: its kernels: the lanes outside, the steps inside, the carries as states. What is the same for all lanes
+(a clock, a counter) is one number in each, and stored by a kernel of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..ir import scalar as S
+from ..ir.kernel import Assign, Check, Kernel, Loop, State, Stmt, Store
+from ..ir.program import Caps
+from ..ir.record import record
+from ..ir.term import Term, toposort
+from ..prims import base as B
+from . import flow, grid, loops
+from .cut import FLOW, HOST, RECUR, Cut, Group, Profiles, classify, elementwise
+from .facts import Facts, holds
+from .loops import Out
+from .lower import Faults, Lowering, axis_vars
+
+STATES = 64          # numbers that one lane carries at most
+UNROLLED = 16        # elements of a small axis that is written out
+SCALARS = 1500       # of the body of a loop
+DEEP = 60            # index rules in each other
+FOREVER = 1 << 31    # steps of a loop that only its test ends
+
+Index = tuple[S.Scalar, ...]
+
+
+class Unfit(Exception):
+    """The loop needs another way."""
+
+
+@record
+class Form:
+    """The lanes' extents, and whether they are the first axes of what they are an axis of (else the last)."""
+
+    lanes: tuple[int, ...]
+    lead: bool
+
+    def inner(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The axes of `shape` without the lanes, None where it has no lanes."""
+        r = len(self.lanes)
+        if not r or len(shape) < r:
+            return None
+        if self.lead:
+            return shape[r:] if shape[:r] == self.lanes else None
+        return shape[:-r] if shape[-r:] == self.lanes else None
+
+    def at(self, lanes: Index, inner: Sequence[int]) -> Index:
+        """The index of an element that has lanes."""
+        own = tuple([S.index(i) for i in inner])
+        return (*lanes, *own) if self.lead else (*own, *lanes)
+
+
+class Inside:
+    """The values of a body's Terms at an index, in one step. `params`: for every parameter what reads it at (index, mask)."""
+
+    def __init__(self, profiles: Profiles, params: dict[Term, Callable[[Index, S.Scalar | None], S.Scalar]], code: Callable) -> None:
+        self.profiles, self.params, self.code = profiles, params, code
+        self.memo: dict[tuple, dict[Term, S.Scalar]] = {}
+        self.checks: list[Check] = []
+        self.facts = Facts()
+        self.left, self.deep = SCALARS, 0
+
+    def value(self, t: Term, idx: Index, mask: S.Scalar | None = None) -> S.Scalar:
+        """The value of `t` at `idx`. Raises Unfit where that is more than scalars of this step."""
+        memo = self.memo.setdefault((idx, mask), {})
+        stack = [t]
+        while stack:
+            u = stack[-1]
+            if u in memo:
+                stack.pop()
+                continue
+            low, read = u.op.lowering, self.params.get(u)
+            if read is not None:
+                memo[u] = read(idx, mask)
+            elif isinstance(low, B.Elementwise):
+                todo = [a for a in u.args if a not in memo]
+                if todo:
+                    stack.extend(reversed(todo))
+                    continue
+                if not self.profiles.of(u).ok:
+                    raise Unfit
+                memo[u] = elementwise(u, [memo[a] for a in u.args])
+            else:
+                self.deep += 1
+                if self.deep > DEEP:
+                    raise Unfit
+                memo[u] = self.ruled(u, low, idx, mask)
+                self.deep -= 1
+            self.left -= 1
+            if self.left < 0:
+                raise Unfit
+            stack.pop()
+        return memo[t]
+
+    def ruled(self, u: Term, low: B.Lowering, idx: Index, mask: S.Scalar | None) -> S.Scalar:
+        """An index rule; a sum or another combination of few elements, one after another."""
+        if u.aval.dtype.name not in self.profiles.caps.dtypes:
+            raise Unfit
+        if isinstance(low, B.Index):
+            return low.rule(At(self, u, mask), idx, u, **u.keywords)
+        if isinstance(low, B.Reduction):
+            x, axes = u.args[0], u.keywords["axes"]
+            kept = iter(idx)
+            frame = [None if a in axes else next(kept) for a in range(x.aval.ndim)]
+            parts = []
+            for inner in self.few([x.aval.shape[a] for a in axes]):
+                own = iter(inner)
+                parts.append(self.value(x, tuple([S.index(next(own)) if i is None else i for i in frame]), mask))
+            monoid = low.monoid
+        elif isinstance(low, B.Contraction):
+            a, b = u.args
+            parts = [S.apply("mul", self.value(a, (*idx[:-1], S.index(j)), mask), self.value(b, (*idx[:-2], S.index(j), idx[-1]), mask))
+                     for j, in self.few([a.aval.shape[-1]])]
+            monoid = "add"
+        else:
+            raise Unfit
+        if (monoid, u.aval.dtype.name) not in self.profiles.caps.scalar_ops or not parts:
+            raise Unfit
+        total = S.cast(parts[0], u.aval.dtype)
+        for part in parts[1:]:
+            total = S.apply(monoid, total, S.cast(part, u.aval.dtype))
+        return total
+
+    def few(self, extents: Sequence[int]) -> list[tuple[int, ...]]:
+        if int(np.prod(extents, dtype=object)) > UNROLLED:
+            raise Unfit
+        return list(np.ndindex(*extents))
+
+    def simple(self, x: S.Scalar) -> S.Scalar:
+        """A condition with what ranges decide of it."""
+        return self.facts.simpler(loops.walk([x]))[x]
+
+
+class At:
+    """The `at` of an index rule inside of a body; parts that a mask always hides are not evaluated."""
+
+    __slots__ = ("inside", "mask", "term")
+
+    def __init__(self, inside: Inside, term: Term, mask: S.Scalar | None) -> None:
+        self.inside, self.term, self.mask = inside, term, mask
+
+    def __call__(self, k: int, idx: Index, mask: S.Scalar | None = None) -> S.Scalar:
+        t = self.term.args[k]
+        mask = None if mask is None else self.inside.simple(mask)
+        if mask is not None and mask.op is S.CONST:
+            if not S.value_of(mask):
+                return S.const(0, t.aval.dtype)
+            mask = None
+        if mask is None or mask is self.mask:
+            return self.inside.value(t, tuple(idx), self.mask)
+        value = self.inside.value(t, tuple(idx), S.both(self.mask, mask))
+        return value if value.op is S.LOAD else S.apply("select", mask, value, S.const(0, value.dtype))
+
+    def check(self, ok: S.Scalar | None, fault: tuple[str, str] | str) -> None:
+        """As `Reader.check`."""
+        if ok is None:
+            return
+        if self.mask is not None:
+            ok = S.apply("or", S.apply("not", self.mask), ok)
+        check = Check(ok, self.inside.code(fault, str(self.term.op)))
+        if check not in self.inside.checks:
+            self.inside.checks.append(check)
+
+
+class Recurrence:
+    """One loop in one form. `outside(k, idx, mask)`: the element of operand k (of the loop's consts, then its xs)."""
+
+    def __init__(self, s: flow.Steps, form: Form, profiles: Profiles, outside: Callable, code: Callable) -> None:
+        self.s, self.form = s, form
+        self.lanes = axis_vars(form.lanes)
+        n = 1 if s.length is None else s.length
+        turn = S.var("t", n)
+        self.turn = S.iadd(S.index(n - 1), S.imul(turn, -1)) if s.reverse else turn
+        params: dict[Term, Callable] = {}
+        for k, p in enumerate(s.body.params[:len(s.consts)]):
+            params[p] = lambda idx, mask, k=k: outside(k, idx, mask)
+        for k, p in enumerate(s.sliced):
+            params[p] = lambda idx, mask, k=k: outside(len(s.consts) + k, (self.turn, *idx), mask)
+        self.states: list[list[tuple[Index, str]]] = []          # of every carry, its elements: where and as which state
+        for j, p in enumerate(s.carried):
+            inner = form.inner(p.aval.shape)
+            elements = []
+            for place in self._elements(p.aval.shape if inner is None else inner):
+                at = tuple([S.index(i) for i in place]) if inner is None else form.at(self.lanes, place)
+                elements.append((at, "_".join([f"s{j}", *map(str, place)])))
+            self.states.append(elements)
+            params[p] = self._reader(dict(elements), p.aval.dtype)
+        if sum(map(len, self.states)) > STATES:
+            raise Unfit
+        self.inside = Inside(profiles, params, code)
+
+    @staticmethod
+    def _elements(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        if int(np.prod(shape, dtype=object)) > UNROLLED:
+            raise Unfit
+        return list(np.ndindex(*shape))
+
+    @staticmethod
+    def _reader(names: dict[Index, str], dtype: np.dtype) -> Callable:
+        def read(idx: Index, mask: S.Scalar | None) -> S.Scalar:
+            name = names.get(idx)
+            if name is None:                     # another lane's, or one that data decides
+                raise Unfit
+            return S.carry(name, dtype)
+        return read
+
+    def uniform(self, shape: tuple[int, ...]) -> bool:
+        """Whether a value of this shape is the same in all lanes."""
+        return self.form.inner(shape) is None
+
+    def result(self, r: Term) -> list[tuple[Index, S.Scalar]]:
+        """The elements of a result: where, and their values."""
+        inner = self.form.inner(r.aval.shape)
+        places = self._elements(r.aval.shape if inner is None else inner)
+        indices = [tuple([S.index(i) for i in p]) if inner is None else self.form.at(self.lanes, p) for p in places]
+        return [(at, self.inside.value(r, at)) for at in indices]
+
+    def closed(self, wanted: Sequence[int], ys: Sequence[int]) -> tuple[dict[int, list[S.Scalar]], dict[int, list], S.Scalar | None]:
+        """The next values of the carries `wanted` and of all that these, the slices `ys` or the test read; those; the test."""
+        s = self.s
+        k = len(s.init)
+        rows = {j: self.result(s.body.results[k + j]) for j in ys}
+        test = None
+        if s.test is not None:
+            test = self.inside.value(s.test.results[0], ())
+        owner = {name: j for j, elements in enumerate(self.states) for _, name in elements}
+        new: dict[int, list[S.Scalar]] = {}
+        todo = list(wanted)
+        seen: set[S.Scalar] = set()
+
+        def meet(roots: list[S.Scalar]) -> None:
+            stack = roots
+            while stack:
+                x = stack.pop()
+                if x not in seen:
+                    seen.add(x)
+                    stack.extend(x.args)
+                    if x.op is S.CARRY and x.params[0] in owner:
+                        todo.append(owner[x.params[0]])
+
+        meet([v for row in rows.values() for _, v in row] + ([test] if test is not None else []) + [c.ok for c in self.inside.checks])
+        while todo:
+            j = todo.pop()
+            if j not in new:
+                new[j] = [v for _, v in self.result(s.body.results[j])]
+                meet(list(new[j]) + [c.ok for c in self.inside.checks])
+        if len(seen) > SCALARS:
+            raise Unfit
+        return dict(sorted(new.items())), rows, test
+
+
+def kind(t: Term, caps: Caps, profiles: Profiles) -> str:
+    """How a loop or a branch is carried out: RECUR, FLOW, or HOST where some of it is only known to NumPy."""
+    if t.op is not flow.cond and form(t, profiles) is not None:
+        return RECUR
+    return FLOW if not caps.grid and native(t, caps, profiles) else HOST
+
+
+def native(t: Term, caps: Caps, profiles: Profiles) -> bool:
+    """Whether a backend has code for all bodies of a loop or a branch."""
+    if any([a.aval.dtype.name not in caps.dtypes for a in t.args]):
+        return False
+    for body in flow.bodies(t):
+        if any([r.aval.dtype.name not in caps.dtypes for r in body.results]):
+            return False
+        if HOST in classify(toposort(body.results), caps, profiles).values():
+            return False
+    return True
+
+
+def form(t: Term, profiles: Profiles) -> Form | None:
+    """The form in which a loop is a kernel with states, None where it has none: found by trying, once."""
+    if t not in profiles.forms:
+        profiles.forms[t] = _form(t, profiles)
+    return profiles.forms[t]
+
+
+def _form(t: Term, profiles: Profiles) -> Form | None:
+    s = flow.steps(t)
+    if s.length == 0 or any([a.aval.dtype.name not in profiles.caps.dtypes for a in (*t.args, *s.body.results)]):
+        return None
+    avals = [x.aval for x in (*s.consts, *s.xs)]
+
+    def load(k: int, idx: Index, mask: S.Scalar | None) -> S.Scalar:
+        return S.load(k, S.flat(idx, avals[k].shape), avals[k].dtype, mask)
+
+    for candidate in candidates(s):
+        try:
+            r = Recurrence(s, candidate, profiles, load, lambda fault, op: 0)
+            every, ys = range(len(s.init)), range(len(s.body.results) - len(s.init))
+            r.closed(every, ys)
+            return candidate
+        except Unfit:
+            continue
+    return None
+
+
+def candidates(s: flow.Steps) -> list[Form]:
+    """Which axes may be lanes: the first or last ones of the largest carry or slice, the most first; none at all."""
+    shape = max([r.aval.shape for r in s.body.results], key=lambda shape: int(np.prod(shape, dtype=object)), default=())
+    found = {}
+    for n in range(1, len(shape) + 1):
+        for lanes, lead in ((shape[:n], True), (shape[-n:], False)):
+            size = int(np.prod(lanes, dtype=object))
+            if size >= loops.SHORT:
+                found.setdefault(Form(lanes, lead), size)
+    order = sorted(found, key=lambda f: (-found[f], -f.lead))
+    return [*order, Form((), True)]
+
+
+def outside(outer: Lowering, operands: Sequence[Term]) -> Callable:
+    """What reads an element of an operand, in the kernel in which the loop stands."""
+    return lambda j, idx, mask: outer.value(operands[j], idx, mask)
+
+
+def lower(cut: Cut, group: Group, faults: Faults, caps: Caps, ready) -> list[tuple[Kernel, list[Term]]]:
+    """The kernels of a loop: one for what has lanes, one for what has none, each where something of it is wanted."""
+    t = group.members[0]
+    s, picked = flow.steps(t), cut.picks[t]
+    found = form(t, cut.profiles)
+    k = len(s.init)
+    kernels = []
+    for uniform in (False, True) if found.lanes else (True,):
+        outer = Lowering(cut, group.stage, faults, caps, ready)
+        r = Recurrence(s, found, cut.profiles, outside(outer, (*s.consts, *s.xs)), faults.code)
+        kept = [j for j in range(k) if j in picked and r.uniform(s.carried[j].aval.shape) == uniform]
+        rows = [j for j in range(len(s.body.results) - k) if s.test is None and k + j in picked
+                and r.uniform(s.body.results[k + j].aval.shape) == uniform]
+        trips = picked.get(k) if s.test is not None and uniform else None
+        if kept or rows or trips is not None:
+            kernels.append(_kernel(outer, r, kept, rows, picked, trips, () if uniform else found.lanes))
+    return kernels
+
+
+def _kernel(outer: Lowering, r: Recurrence, kept: list[int], rows: list[int], picked: dict[int, Term], trips: Term | None,
+            lanes: tuple[int, ...]) -> tuple[Kernel, list[Term]]:
+    s, k = r.s, len(r.s.init)
+    new, slices, test = r.closed(kept, rows)
+    names: list[tuple[str, np.dtype]] = []
+    starts: list[S.Scalar] = []
+    values: list[S.Scalar] = []
+    for j, elements in new.items():
+        for (at, name), value in zip(r.states[j], elements, strict=True):
+            names.append((name, value.dtype))
+            starts.append(outer.value(s.init[j], at))
+            values.append(value)
+    if trips is not None:
+        names.append(("trips", trips.aval.dtype))
+        starts.append(S.const(0, trips.aval.dtype))
+        values.append(S.apply("add", S.carry("trips", trips.aval.dtype), S.const(1, trips.aval.dtype)))
+    inner: list[Out] = []
+    for j, elements in slices.items():
+        out = picked[k + j]
+        b = outer.buffer(out, True)
+        inner += [Out(b, S.flat((r.turn, *at), out.aval.shape), value) for at, value in elements]
+    after: list[Out] = []
+    for j in kept:
+        out = picked[j]
+        b = outer.buffer(out, True)
+        after += [Out(b, S.flat(at, out.aval.shape), S.carry(name, out.aval.dtype)) for at, name in r.states[j]]
+    if trips is not None:
+        after.append(Out(outer.buffer(trips, True), S.index(0), S.carry("trips", trips.aval.dtype)))
+    zero = S.index(0)
+    outs = [*inner, *after, *[Out(-1, zero, v) for v in (*starts, *values, *([test] if test is not None else []))]]
+    around = len(outer.checks)
+    checks = [*outer.checks, *r.inside.checks]
+    facts = Facts()
+    done = facts.simpler(loops.walk([x for o in outs for x in (o.index, o.value)] + [c.ok for c in checks]))
+    outs = [Out(o.buffer, done[o.index], done[o.value]) for o in outs]
+    around = len([c for c in checks[:around] if not holds(done[c.ok])])
+    checks = [Check(done[c.ok], c.code) for c in checks if not holds(done[c.ok])]
+    axes = [a for a, n in enumerate(lanes) if n != 1]
+    if len(axes) > 1:
+        nest, outs, checks = loops.arranged(lanes, axes, r.lanes, outs, checks, loops.order)
+        extents = [(a.var, a.extent) for a in nest]
+    else:
+        extents = [(f"i{d}", lanes[a]) for d, a in enumerate(axes)]
+    parts = iter(outs)
+    stores = [Store(o.buffer, o.index, o.value) for o in itertools.islice(parts, len(inner))]
+    finals = tuple([Store(o.buffer, o.index, o.value) for o in itertools.islice(parts, len(after))])
+    states = tuple([State(name, dtype, o.value) for (name, dtype), o in zip(names, itertools.islice(parts, len(starts)), strict=True)])
+    assigns = [Assign(name, o.value) for (name, _), o in zip(names, itertools.islice(parts, len(values)), strict=True)]
+    going = next(parts).value if test is not None else None
+    count = FOREVER if s.length is None else s.length
+    # an operand is looked at whether or not there is a step, the body only in a step
+    still = [not any([x.op is S.VAR and x.params[0] == "t" for x in loops.walk([c.ok])]) for c in checks[:around]]
+    before = tuple([c for c, stays in zip(checks, still, strict=False) if stays])
+    moving = [c for k, c in enumerate(checks) if k >= around or not still[k]]
+    loop: tuple[Stmt, ...] = (Loop("t", count, "serial", (*moving, *stores, *assigns), (), False, states, going),)
+    body = before + loop + finals
+    for depth, (name, extent) in reversed(list(enumerate(extents))):
+        if outer.caps.grid:
+            body = grid.over(name, extent, body)
+        else:
+            body = loops.over(name, extent, body, "vector" if depth == len(extents) - 1 else "serial", False)
+    outer.cost = max(len(done), 1)
+    size = int(np.prod(lanes, dtype=object)) * (flow.UNKNOWN if s.length is None else s.length)
+    return outer.finish(body, size)

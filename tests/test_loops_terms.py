@@ -1,0 +1,362 @@
+"""Loops as Terms: compiled to kernels with states or to steps over bodies, as native code and through the slow executor, against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from program_interpreter import run_program
+from test_codegen_programs import CAPS, native
+
+from lazygrad import compiler, reference
+from lazygrad.ir.aval import aval
+from lazygrad.ir.function import Body
+from lazygrad.ir.program import Branch, Call, Host, Repeat
+from lazygrad.prims import contraction, control, indexing, leaf, movement, reduction
+from lazygrad.prims import elementwise as E
+
+F4, F8, I4, BOOL = np.dtype("float32"), np.dtype("float64"), np.dtype("int32"), np.dtype("bool")
+
+
+def body(avals, build) -> Body:
+    params = [leaf.parameter(k, a) for k, a in enumerate(avals)]
+    return leaf.closed(params, build(*params))
+
+
+def sources(*arrays):
+    return [leaf.leaf(j, 0, aval(a.shape, a.dtype), False) for j, a in enumerate(arrays)]
+
+
+def check(roots, arrays, rtol, kinds=None):
+    """`roots` over `sources(*arrays)`: natively, step by step, and by NumPy; the kinds of steps are `kinds`."""
+    terms = sources(*arrays)
+    want = reference.evaluate(roots, dict(zip(terms, arrays, strict=True)))
+    program = compiler.compile(roots, terms, [None] * len(roots), CAPS)
+    if kinds is not None:
+        assert {type(s) for s in program.steps} == set(kinds), program.steps
+    for got in (native(roots, terms, arrays)[0], run_program(program, arrays)[0]):
+        for g, w in zip(got, want, strict=True):
+            assert g.shape == w.shape and g.dtype == w.dtype
+            np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol)
+    return program
+
+
+def normal(*shape, dtype=F8, seed=0):
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+
+
+def tolerance(dtype):
+    return 2e-5 if dtype == F4 else 1e-12                       # fused multiply-adds: under a rounding for each step
+
+
+@pytest.mark.parametrize("dtype", [F4, F8], ids=str)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (3,), (13,), (64,), (5, 7), (2, 3, 4)])
+def test_an_elementwise_scan_is_one_kernel(shape, reverse, dtype):
+    """carry' = tanh(carry * c + x), y = carry'²; c is one number for all."""
+    av, one = aval(shape, dtype), aval((), dtype)
+
+    def step(c, carry, x):
+        new = E.tanh(E.add(E.mul(carry, movement.broadcast_to(c, shape=shape)), x))
+        return new, E.square(new)
+
+    arrays = [normal(dtype=dtype), normal(*shape, dtype=dtype), normal(6, *shape, dtype=dtype)]
+    c, start, xs = sources(*arrays)
+    t = control.scan(c, start, xs, body=body([one, av, av], step), consts=1, carries=1, length=6, reverse=reverse)
+    program = check(control.picked(t), arrays, tolerance(dtype), [Call])
+    assert len(program.steps) == 1
+
+
+def test_what_is_around_a_loop_joins_its_kernel():
+    """Operands made by elementwise work, and a ramp as slices, are computed where the loop reads them."""
+    av = aval((9,), F8)
+    x, = sources(normal(9))
+    ramp = E.cast(leaf.iota(size=5, dtype=I4), dtype=F8)
+    t = control.scan(E.exp(x), E.sin(x), ramp, consts=1, carries=1, length=5, reverse=False,
+                     body=body([av, av, aval((), F8)], lambda c, s, i: [E.add(E.mul(s, c), movement.broadcast_to(i, shape=(9,)))]))
+    program = check(control.picked(t), [normal(9)], 1e-12, [Call])
+    assert len(program.steps) == 1 and len(program.buffers) == 2
+
+
+@pytest.mark.parametrize("lead", [True, False])
+def test_small_axes_are_written_out(lead):
+    """A pendulum for a batch of 20: the state is one array of (batch, 2) or (2, batch), taken apart and stacked again."""
+    shape, axis = ((20, 2), 1) if lead else ((2, 20), 0)
+    av = aval(shape, F8)
+
+    def part(y, k):
+        return movement.cut(y, axis, k, 1)
+
+    def step(y):
+        q, p = part(y, 0), part(y, 1)
+        h = leaf.like(q, 0.05)
+        p2 = E.sub(p, E.mul(h, E.sin(q)))
+        new = movement.concatenate(E.add(q, E.mul(h, p2)), p2, axis=axis)
+        energy = reduction.sum(E.mul(new, new), axes=(axis,))
+        return new, energy
+
+    y, = sources(normal(*shape))
+    t = control.scan(y, body=body([av], step), consts=0, carries=1, length=11, reverse=False)
+    program = check(control.picked(t), [normal(*shape)], 1e-12, [Call])
+    assert len(program.steps) == 1
+
+
+def test_a_clock_beside_a_batch():
+    """The time is one number; its end and its rows are stored by a kernel of its own."""
+    av, one = aval((17,), F4), aval((), F4)
+
+    def step(dt, x, t):
+        h = movement.broadcast_to(dt, shape=(17,))
+        return (E.add(x, E.mul(h, E.cos(movement.broadcast_to(t, shape=(17,))))), E.add(t, dt), t)
+
+    dt, x = sources(np.array(0.1, F4), normal(17, dtype=F4))
+    t = control.scan(dt, x, leaf.constant(0.0, (), F4), body=body([one, av, one], step), consts=1, carries=2, length=8, reverse=False)
+    program = check(control.picked(t), [np.array(0.1, F4), normal(17, dtype=F4)], 2e-5, [Call])
+    assert len(program.steps) == 2
+    assert len(check(control.picked(t)[:1], [np.array(0.1, F4), normal(17, dtype=F4)], 2e-5, [Call]).steps) == 1
+
+
+@pytest.mark.parametrize("start", [0.5, 2.0, 100.0, 1e6])
+def test_a_while_loop_of_numbers_is_one_kernel(start):
+    """Newton's square root with its count of steps: the tolerance is relative, so the number of steps depends on the start."""
+    one = aval((), F8)
+
+    def going(a, x):
+        return [E.lt(E.mul(leaf.constant(1e-12, (), F8), a), E.abs(E.sub(E.mul(x, x), a)))]
+
+    def step(a, x):
+        return [E.mul(leaf.constant(0.5, (), F8), E.add(x, E.div(a, x)))]
+
+    a, = sources(np.array(start))
+    t = control.while_loop(a, a, test=body([one, one], going), body=body([one, one], step), consts=1)
+    check(control.picked(t), [np.array(start)], 1e-14, [Call])
+
+
+def test_a_while_loop_that_makes_no_step_keeps_its_carries():
+    one = aval((), F8)
+    vec = aval((6,), F8)
+    a, v = sources(np.array(3.0), normal(6))
+    never = body([one, vec], lambda s, v: [E.lt(s, leaf.constant(0.0, (), F8))])
+    t = control.while_loop(a, v, test=never, body=body([one, vec], lambda s, v: [E.add(s, s), E.mul(v, v)]), consts=0)
+    check(control.picked(t), [np.array(3.0), normal(6)], 0)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [2, 5])
+def test_a_scan_with_products_is_a_step_over_a_body(length, reverse):
+    """A recurrent network: h' = tanh(h W + x), y = sum of h'; rows of 12 and of odd sizes."""
+    h, w, one = aval((3, 13), F4), aval((13, 13), F4), aval((3, 13), F4)
+
+    def step(w, h, x):
+        new = E.tanh(E.add(contraction.matmul(h, w), x))
+        return new, new, reduction.sum(new, axes=(0,))
+
+    arrays = [normal(13, 13, dtype=F4) / 4, normal(3, 13, dtype=F4), normal(length, 3, 13, dtype=F4)]
+    t = control.scan(*sources(*arrays), body=body([w, h, one], step), consts=1, carries=1, length=length, reverse=reverse)
+    check(control.picked(t), arrays, 1e-4, [Repeat])
+    check(control.picked(t)[1:2], arrays, 1e-4, [Repeat])              # one of three results
+
+
+def test_a_while_loop_over_products():
+    """Doubling a matrix until its norm passes a limit; the test reads a const and a carry."""
+    mat, one = aval((8, 8), F8), aval((), F8)
+
+    def norm(m):
+        return reduction.sum(E.mul(m, m), axes=(0, 1))
+
+    a, limit = sources(normal(8, 8), np.array(1e12))
+    t = control.while_loop(a, limit, a, test=body([mat, one, mat], lambda a, limit, m: [E.lt(norm(m), limit)]),
+                           body=body([mat, one, mat], lambda a, limit, m: [contraction.matmul(m, a)]), consts=2)
+    check(control.picked(t), [normal(8, 8), np.array(1e12)], 1e-10, [Repeat])
+
+
+def test_loops_in_loops():
+    """Each of 4 outer steps runs 3 inner ones, forwards, whose rows are a slice of the outer rows, which are written backwards."""
+    av = aval((7,), F4)
+
+    def inner_step(c, s):
+        new = E.add(E.mul(s, c), reduced(s))
+        return new, new
+
+    def reduced(s):
+        return movement.broadcast_to(reduction.sum(s, axes=(0,)), shape=(7,))
+
+    def step(c, s, x):
+        inner = control.scan(c, E.mul(s, x), body=body([av, av], inner_step), consts=1, carries=1, length=3, reverse=False)
+        end, rows = control.picked(inner)
+        return E.tanh(end), rows
+
+    arrays = [normal(7, dtype=F4) / 3, normal(7, dtype=F4), normal(4, 7, dtype=F4)]
+    t = control.scan(*sources(*arrays), body=body([av, av, av], step), consts=1, carries=1, length=4, reverse=True)
+    check(control.picked(t), arrays, 1e-4, [Repeat])
+
+
+@pytest.mark.parametrize("index", [-1, 0, 1, 2, 5])
+def test_branches(index):
+    av = aval((11,), F4)
+    x, i = sources(normal(11, dtype=F4), np.array(index, I4))
+    t = control.cond(i, x, branches=tuple([body([av], lambda x, f=f: [f(x), reduction.sum(f(x), axes=(0,))]) for f in (E.neg, E.exp, E.square)]))
+    check(control.picked(t), [normal(11, dtype=F4), np.array(index, I4)], 1e-5)
+
+
+def test_an_index_fault_inside_of_a_loop_ends_it():
+    """x[i] for i from data: the third index is outside."""
+    vec, one = aval((5,), F8), aval((), np.dtype("int64"))
+    arrays = [normal(5), np.array([0, 4, 9, 1]), np.array(0.0)]
+    x, i, s = sources(*arrays)
+
+    def step(x, s, i):
+        return [E.add(s, take(x, i))]
+
+    def take(x, i):
+        return indexing.gather(x, i, axes=(0,), position=0)
+
+    t = control.scan(x, s, i, body=body([vec, aval((), F8), one], step), consts=1, carries=1, length=4, reverse=False)
+    program = compiler.compile(control.picked(t), [x, i, s], [None], CAPS)
+    assert native(control.picked(t), [x, i, s], arrays)[1] == 1 and "out of range" in program.faults[0][1]
+    arrays[1] = np.array([0, 4, -5, 1])
+    check(control.picked(t), arrays, 1e-15)
+
+
+def test_numpy_runs_a_loop_that_has_no_code():
+    """A body that solves linear systems: the whole loop is one Host step."""
+    from lazygrad.prims import linalg
+    mat, vec = aval((4, 4), F8), aval((4, 1), F8)
+    a, v = sources(normal(4, 4) + 4 * np.eye(4), normal(4, 1))
+    t = control.scan(a, v, body=body([mat, vec], lambda a, v: [linalg.solve(a, v), v]), consts=1, carries=1, length=3, reverse=False)
+    check(control.picked(t), [normal(4, 4) + 4 * np.eye(4), normal(4, 1)], 1e-12, [Host])
+    check([movement.reshape(control.picked(t)[0], shape=(2, 2)), control.picked(t)[1]], [normal(4, 4) + 4 * np.eye(4), normal(4, 1)], 1e-12)
+
+
+# ---- lighter loops ------------------------------------------------------------------------------------------------------
+
+def test_loops_of_no_and_of_one_step_are_no_loops():
+    av = aval((5,), F8)
+    for length in (0, 1):
+        arrays = [normal(5), normal(5), normal(length, 5)]
+        t = control.scan(*sources(*arrays), body=body([av] * 3, lambda c, s, x: [E.add(E.mul(s, c), x), E.exp(x)]), consts=1, carries=1,
+                         length=length, reverse=False)
+        program = check(control.picked(t), arrays, 1e-12)
+        assert all([isinstance(s, Call) for s in program.steps]) and "State(" not in repr(program.kernels)
+
+
+def test_what_nobody_reads_is_left_out():
+    """Of four carries one is wanted, which reads a second one; a third one is never changed, the fourth only reads itself."""
+    av = aval((5,), F8)
+
+    def step(big, a, b, fixed, own, x):
+        new = reduction.sum(E.mul(own, own), axes=(0,))
+        return E.add(E.mul(a, b), fixed), E.sin(b), fixed, E.mul(own, movement.broadcast_to(new, shape=(5,))), E.exp(x), contraction.matmul(big, big)
+
+    arrays = [normal(64, 64), *[normal(5, seed=k) for k in range(4)], normal(6, 5)]
+    t = control.scan(*sources(*arrays), body=body([aval((64, 64), F8), av, av, av, av, av], step), consts=1, carries=4, length=6, reverse=False)
+    a, _, fixed, *_ = control.picked(t)
+    program = check([a, fixed], arrays, 1e-12, [Call])
+    assert max([b.aval.size for b in program.buffers if b.kind == "temp"], default=0) <= 5
+
+
+def test_what_no_step_changes_is_computed_before():
+    """An inverse (of NumPy alone) and a product of consts: only the product with the carry is left inside."""
+    from lazygrad.prims import linalg
+    mat, vec = aval((24, 24), F8), aval((24, 1), F8)
+
+    def step(a, v):
+        return [contraction.matmul(contraction.matmul(linalg.inv(a), a), v)]
+
+    arrays = [normal(24, 24) + 9 * np.eye(24), normal(24, 1)]
+    t = control.scan(*sources(*arrays), body=body([mat, vec], step), consts=1, carries=1, length=5, reverse=False)
+    program = check(control.picked(t), arrays, 1e-11)
+    assert [type(s) for s in program.steps].count(Host) == 1
+    repeat, = [s for s in program.steps if isinstance(s, Repeat)]
+    assert len(repeat.body.steps) == 1
+
+
+def test_a_while_loop_that_makes_no_step_meets_no_fault_of_its_body():
+    vec, i, one = aval((5,), F8), aval((), np.dtype("int64")), aval((), F8)
+    arrays = [normal(5), np.array(99), np.array(1.0)]
+    t = control.while_loop(*sources(*arrays), test=body([vec, i, one], lambda x, i, s: [E.lt(s, leaf.constant(0.0, (), F8))]),
+                           body=body([vec, i, one], lambda x, i, s: [E.add(s, indexing.gather(x, i, axes=(0,), position=0))]), consts=2)
+    check(control.picked(t), arrays, 0)
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_cheap_branches_are_both_computed_and_dear_ones_are_not(flag):
+    av = aval((11,), F8)
+    p, x = sources(np.array(flag), normal(11))
+    cheap = control.cond(p, x, branches=(body([av], lambda x: [E.add(x, x), E.neg(x)]), body([av], lambda x: [E.mul(x, x), x])))
+    program = check(control.picked(cheap), [np.array(flag), normal(11)], 0, [Call])
+    assert len(program.steps) == 1
+
+    def sums(x):
+        return [movement.broadcast_to(reduction.sum(E.exp(x), axes=(0,)), shape=(11,))]
+
+    dear = control.cond(p, x, branches=(body([av], sums), body([av], lambda x: [E.sin(x)])))
+    check(control.picked(dear), [np.array(flag), normal(11)], 1e-12, [Branch])
+    known = control.cond(leaf.constant(flag, (), BOOL), x, branches=(body([av], sums), body([av], lambda x: [E.sin(x)])))
+    check(control.picked(known), [np.array(flag), normal(11)], 1e-12, [Call])
+
+
+# ---- in place -----------------------------------------------------------------------------------------------------------
+
+def put(slots, i, row):
+    return indexing.scatter(slots, movement.reshape(i, shape=(1,)), movement.reshape(row, shape=(1, *row.aval.shape)), axes=(0,), position=0, mode="set")
+
+
+def test_a_few_elements_of_a_large_carry_are_changed_in_place():
+    """Slots of rows: step i reads slot i - 1 (wrapping), writes slot i. Nothing in the loop has the size of all slots."""
+    slots, row, i = aval((200, 9), F4), aval((9,), F4), aval((), I4)
+
+    def step(s, acc, i):
+        last = indexing.gather(s, E.sub(i, leaf.like(i, 1)), axes=(0,), position=0)
+        new = E.add(E.mul(acc, leaf.like(acc, 0.5)), E.sin(last))
+        return put(s, i, new), E.add(acc, last)
+
+    arrays = [normal(200, 9, dtype=F4), normal(9, dtype=F4), np.array([0, 3, 4, 199, 1, 2], I4)]
+    t = control.scan(*sources(*arrays), body=body([slots, row, i], step), consts=0, carries=2, length=6, reverse=False)
+    program = check(control.picked(t), arrays, 1e-5, [Repeat])
+    repeat, = program.steps
+    assert repeat.body.into[0] == 0 and repeat.spare[0] is None
+    assert all([b.aval.size <= 9 for b in repeat.body.buffers if b.kind != "input"])
+    assert repeat.body.work < 1000
+
+
+def test_a_carry_that_is_read_after_its_change_and_one_that_is_read_in_a_circle():
+    """s' = put(s, i, acc), acc' = s'[j]: reads of the new value come later. With reads of old and new in one value it is copied."""
+    slots, row, i = aval((50, 4), F8), aval((4,), F8), aval((), I4)
+
+    def at(s, i):
+        return indexing.gather(s, i, axes=(0,), position=0)
+
+    def after(s, acc, i):
+        new = put(s, i, E.mul(acc, acc))
+        return new, E.add(at(new, E.add(i, leaf.like(i, 1))), at(new, i))
+
+    def circle(s, acc, i):
+        new = put(s, i, acc)
+        return new, E.add(at(s, at_sum(new)), acc)
+
+    def at_sum(new):
+        return E.cast(E.minimum(E.abs(reduction.sum(new, axes=(0, 1))), leaf.constant(40.0, (), F8)), dtype=I4)
+
+    arrays = [normal(50, 4), normal(4), np.array([7, 8, 6, 7, 49], I4) % 49]
+    for step, copies in ((after, 0), (circle, 1)):
+        t = control.scan(*sources(*arrays), body=body([slots, row, i], step), consts=0, carries=2, length=5, reverse=False)
+        repeat, = check(control.picked(t), arrays, 1e-12, [Repeat]).steps
+        assert [b.aval.size for b in repeat.body.buffers if b.kind == "temp"].count(200) == copies
+
+
+def test_a_leaf_is_updated_in_place_and_its_old_value_is_read_before():
+    """Outside of loops too: x[i] = v overwrites x, of which the sum before is wanted."""
+    x, i, v = sources(normal(300), np.array([5, 299, 5]), normal(3))
+    new = indexing.scatter(x, i, v, axes=(0,), position=0, mode="set")
+    roots = [reduction.sum(x, axes=(0,)), new, E.add(new, new)]
+    arrays = [normal(300), np.array([5, 299, 5]), normal(3)]
+    program = compiler.compile(roots, [x, i, v], [None, 0, None], CAPS)
+    assert sum([k.work for k in program.kernels]) < 2000
+    want = reference.evaluate(roots, dict(zip((x, i, v), arrays, strict=True)))
+    got, fault, _ = native(roots, [x, i, v], arrays, [None, 0, None])
+    assert not fault
+    for g, w in zip((*got, *run_program(program, arrays)[0]), want * 2, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-13)
