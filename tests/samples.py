@@ -207,3 +207,7 @@ ROWS["concatenate"] = [Row(tuple(Arg(s) for s in shapes), {"axis": a}) for shape
 from samples_structure import SAMPLES  # noqa: E402
 
 ROWS.update(SAMPLES)
+
+from samples_linalg import SAMPLES as LINALG  # noqa: E402
+
+ROWS.update(LINALG)

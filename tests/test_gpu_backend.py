@@ -14,7 +14,7 @@ import gpu
 import numpy as np
 import pytest
 import test_backend as cpu
-from samples import ROWS, Row, accepts, arrays, edges
+from samples import LINALG, ROWS, Row, accepts, arrays, edges
 
 from lazygrad import dtypes, reference
 from lazygrad.ad import vjp
@@ -31,7 +31,8 @@ BATCH = 150                     # cases of one program
 # units in the last place: the functions' own bounds and those of NumPy's and SciPy's, which are at most 4
 ULPS = {F16: 1, F32: 5, F64: 5}
 # primitives that have no kernels on any backend: orderings, decompositions, a function of two variables
-HOST = {"sort", "argsort", "searchsorted", "expm", "solve", "inv", "det", "cofactor", "logabsdet", "signdet", "polygamma"}
+HOST = {"sort", "argsort", "searchsorted", "expm", "solve", "inv", "det", "cofactor", "logabsdet", "signdet", "polygamma",
+        *LINALG}
 
 
 class Batch(cpu.Batch):

@@ -9,6 +9,7 @@ array([2., 4.], dtype=float32)
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -37,6 +38,7 @@ __array_api_version__ = "2025.12"
 
 bool = dtypes.bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
+SPACES = ("linalg",)                         # modules of further functions, imported when they are first named
 
 __all__ = [
     "Graph",
@@ -76,6 +78,8 @@ def __getattr__(name: str) -> Any:
     if name in functions.FUNCTIONS:
         found = globals()[name] = functions.FUNCTIONS[name]
         return found
+    if name in SPACES:
+        return importlib.import_module(f".{name}", __name__)
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans
@@ -87,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, "__version__", "__array_api_version__"})
+    return sorted({*__all__, "__version__", "__array_api_version__", *SPACES})

@@ -5,6 +5,8 @@ Every class is also the built-in error a NumPy user would catch (ValueError, Typ
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class LazygradError(Exception):
     """Base of all errors raised by lazygrad.
@@ -24,6 +26,14 @@ class LazygradError(Exception):
 
 class ShapeError(LazygradError, ValueError):
     """Shapes that do not broadcast, match or reshape."""
+
+
+class LinAlgError(LazygradError, np.linalg.LinAlgError):
+    """Matrices without the inverse, factor or root that is asked for; NumPy's own LinAlgError too."""
+
+
+class SquareError(ShapeError, LinAlgError):
+    """Matrices that are not square."""
 
 
 class AxisError(LazygradError, ValueError, IndexError):

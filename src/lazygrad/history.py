@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from .context import source_line
-from .errors import DataError, GradientError, IndexingError
+from .errors import DataError, GradientError, IndexingError, LinAlgError
 from .ir.term import Term, substitute, term, toposort
 from .prims import leaf as leaves
+from .prims.base import Host
 from .runtime import plans, slots
 from .runtime.arrays import duplicate
 from .runtime.gradients import SHOWN
@@ -57,8 +58,15 @@ def history(*roots: Tensor, stop: Callable[[Tensor], bool] = lambda h: False) ->
     return order
 
 
-def blame(root: Tensor, error: IndexingError) -> None:
-    """Adds the lines in `root`'s history that index by data: an index error of a run is theirs, or their derivatives'."""
+def blamed(t: Term, error: IndexingError | LinAlgError) -> bool:
+    """Whether an error of a run can come from `t` or its derivatives."""
+    if isinstance(error, LinAlgError):
+        return isinstance(t.op.lowering, Host) and t.op.lowering.fails
+    return t.op.name.startswith(INDEXED)
+
+
+def blame(root: Tensor, error: IndexingError | LinAlgError) -> None:
+    """Adds the lines in `root`'s history that an error of a run can come from."""
     lines: dict[str, None] = {}
     for h in history(root):
         below = {o.term for o in operands(h)}
@@ -67,7 +75,8 @@ def blame(root: Tensor, error: IndexingError) -> None:
             t = stack.pop()
             if t in below:
                 continue
-            if t.op.name.startswith(INDEXED):
+            below.add(t)
+            if blamed(t, error):
                 lines[f"  at {source_line(h.code, h.lasti)}"] = None
                 break
             stack.extend(t.args)

@@ -111,7 +111,8 @@ class Lifted:
     """One rule with its parameters and memos. `memo` serves the fast way; `flat` keeps what must not take it.
 
     A rule with a true attribute `by_aval` promises that what it does with operands of one aval depends on that aval alone;
-    where it makes one Prim of them as they are, `direct` keeps that Prim, and new Terms are made without the rule.
+    where it makes one Prim of them as they are, `direct` keeps that Prim, and new Terms are made without the rule. An
+    attribute `result` makes of the list of several results what the user gets (the `_make` of a named tuple).
     """
 
     def __init__(self, rule: Callable, name: str) -> None:
@@ -130,6 +131,7 @@ class Lifted:
         self.flat: dict[Any, Any] = {}
         self.direct: dict[Aval, tuple[Prim, Aval]] = {}
         self.by_aval = getattr(rule, "by_aval", False)
+        self.pack = getattr(rule, "result", tuple)
         self.parameters = tuple(self.signature.parameters.values())
         MEMOS.extend((self.memo, self.memo_numbers, self.memo_reflected, self.flat, self.wide))
 
@@ -227,7 +229,7 @@ class Lifted:
             if self.by_aval and len(held) == 1:
                 self.learn(found, held[0].term)
         if found.__class__ is tuple:
-            return tuple([self.handle(t, held, code, at) for t in found])
+            return self.pack([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
 
     def joined(self, held: list[Tensor], values: dict[str, Any], code: Any, at: int) -> None:
@@ -274,7 +276,7 @@ class Lifted:
             else:
                 found = self.flat[key] = tuple(found)
         if found.__class__ is tuple:
-            return tuple([self.handle(t, held, code, at) for t in found])
+            return self.pack([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
 
     def learn(self, found: Any, *args: Term) -> None:
@@ -291,7 +293,7 @@ class Lifted:
         code, at = (code, frame.f_lasti) if code.co_filename in USERS else user_frame(frame)
         held = [x for x in operands if isinstance(x, Tensor)]
         if found.__class__ is tuple:
-            return tuple([self.handle(t, held, code, at) for t in found])
+            return self.pack([self.handle(t, held, code, at) for t in found])
         return self.handle(found, held, code, at)
 
     def changing(self, x: Tensor, y: int | float) -> Tensor | None:

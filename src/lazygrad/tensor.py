@@ -21,6 +21,7 @@ from .errors import (
     GraphError,
     IndexingError,
     LazygradError,
+    LinAlgError,
     ShapeError,
 )
 from .ir.term import Term, register_handles, release
@@ -32,6 +33,7 @@ from .runtime.slots import BUFFERS, Leaf
 
 STAMP = 0                                  # moves whenever the data of any leaf changes
 DEEP = 256                                 # depth from which `forward` starts from values that are known, not from the leaves
+AT_RUN_TIME = (IndexingError, LinAlgError)         # errors that depend on values: the line is found in the history
 LAST: dict[int | None, Any] = {}           # graph number -> the root of its last backward, or (root, cotangent)
 
 
@@ -156,13 +158,13 @@ class Tensor:
             call = plans.forward(t)
         try:
             self._value = call()
-        except IndexingError as error:
+        except AT_RUN_TIME as error:
             self._blame(error)
             raise
         self.stamp = stamp
         return self
 
-    def _blame(self, error: IndexingError) -> None:
+    def _blame(self, error: IndexingError | LinAlgError) -> None:
         from .history import blame
         blame(self, error)
 
@@ -181,7 +183,7 @@ class Tensor:
             stamp = STAMP
             try:
                 self._value = call()
-            except IndexingError as error:
+            except AT_RUN_TIME as error:
                 self._blame(error)
                 raise
             self.stamp = stamp
@@ -196,7 +198,11 @@ class Tensor:
             assert cotangent is not None
             call = plans.WITH_COTANGENT.get((t, cotangent.term)) or plans.backward(t, cotangent.term)
             stamp = STAMP
-            self._value = call()
+            try:
+                self._value = call()
+            except AT_RUN_TIME as error:
+                self._blame(error)
+                raise
             self.stamp = stamp
         LAST[t.graph] = self if cotangent is None else (self, cotangent)
 
@@ -250,7 +256,7 @@ class Tensor:
             return found
         try:
             return found.numpy()
-        except IndexingError as error:                  # a GPU reports an index error when a value is read
+        except AT_RUN_TIME as error:                  # a GPU reports an index error when a value is read
             self._blame(error)
             raise
 

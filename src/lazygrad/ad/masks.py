@@ -16,7 +16,7 @@ from ..prims import elementwise as E
 from ..prims import indexing as I
 from ..prims import movement as M
 from ..prims import reduction as R
-from ..prims.base import Elementwise, Linear
+from ..prims.base import Elementwise, Linear, Partials
 from ..prims.leaf import constant, is_constant, like
 
 
@@ -92,11 +92,11 @@ def keeps_zero(c: Term, ct: Term) -> bool:
 
 # ---- masks through the ops ------------------------------------------------------------------------------------------
 
-POINTWISE = frozenset({E.real, E.imag, E.conj, E.polygamma})        # elementwise, though the host runs them
+POINTWISE = frozenset({E.real, E.imag, E.conj})        # elementwise and linear, though the host runs them
 
 
 def is_pointwise(t: Term) -> bool:
-    return isinstance(t.op.lowering, Elementwise) or t.op in POINTWISE
+    return isinstance(t.op.lowering, Elementwise) or isinstance(t.op.derivative, Partials) or t.op in POINTWISE
 
 
 def _of_copies(mask: Term, t: Term) -> Term:

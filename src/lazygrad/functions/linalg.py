@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import operator as python
+from collections import namedtuple
 
 from .. import dtypes
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, SquareError
 from ..ir.term import Term
 from ..lift import Operand
 from .creation import eye
@@ -180,7 +181,7 @@ def kron(x: Term, y: Term) -> Term:
 def square_matrix(op: str, x: Term) -> Term:
     shape = x.aval.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise ShapeError(op, str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
+        raise SquareError(op, str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
     x = inexact(x)
     if x.aval.dtype == dtypes.float16:
         raise DTypeError(op, "float16", f"float16 matrices have no {op}", "cast to float32")
@@ -220,9 +221,12 @@ def det(x: Term) -> Term:
     return P.det(square_matrix("det", x))
 
 
-@public(method=True)
+SlogdetResult = namedtuple("SlogdetResult", ("sign", "logabsdet"))
+
+
+@public(method=True, result=SlogdetResult)
 def slogdet(x: Term) -> tuple[Term, Term]:
-    """The sign of the determinant of (..., n, n), and the logarithm of its absolute value.
+    """`sign` of the determinant of (..., n, n), and `logabsdet`, the logarithm of its absolute value.
 
     >>> import lazygrad as lg
     >>> [part.tolist() for part in lg.slogdet(lg.asarray([[1., 0.], [0., 1.]]))]
@@ -264,7 +268,7 @@ def matrix_power(x: Term, n: int) -> Term:
     """
     shape = x.aval.shape
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise ShapeError("matrix_power", str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
+        raise SquareError("matrix_power", str(shape), "the last two axes must be equally long", "pass square matrices (..., n, n)")
     if n == 0:
         return broadcast(eye(shape[-1], None, 0, x.aval.dtype), shape)
     base = inv(x) if n < 0 else x

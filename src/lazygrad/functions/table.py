@@ -72,6 +72,7 @@ class Table(MutableMapping):
 
 
 FUNCTIONS = Table()
+SPACES: dict[str, Table] = {"": FUNCTIONS, "linalg": Table(), "fft": Table(), "special": Table()}      # by the module that shows them
 
 
 def public_name(function: Callable) -> str:
@@ -80,28 +81,32 @@ def public_name(function: Callable) -> str:
 
 
 def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator: str | None = None,
-           name: str | None = None) -> Callable[[Callable], Callable]:
-    """Lift a rule and list it under its own name and `aliases`.
+           name: str | None = None, space: str = "", result: type | None = None) -> Callable[[Callable], Callable]:
+    """Lift a rule and list it under its own name and `aliases` in one of `SPACES`.
 
     `method`: True for a method of every one of these names, or the names themselves. `operator`: the Python operator
-    it implements ("add" for `+`, reflected too).
+    it implements ("add" for `+`, reflected too). `result`: the named tuple that several results come in.
     """
     def wrap(rule: Callable) -> Callable:
         names = (name or public_name(rule), *aliases)
         methods = names if method is True else (method,) if isinstance(method, str) else method or ()
         rule.__name__ = rule.__qualname__ = names[0]
-        pending = deferred(rule, methods, operator)
+        if result is not None:
+            rule.result = result._make
+        # two functions of one name in two spaces are told apart where functions are found by name
+        pending = deferred(rule, methods, operator, f"{space}.{names[0]}" if space and names[0] in FUNCTIONS else None)
+        table = SPACES[space]
         for n in names:
-            if n in FUNCTIONS:
+            if n in table:
                 raise ValueError(f"two functions are named {n!r}")
-            FUNCTIONS[n] = pending
+            table[n] = pending
         return rule
     return wrap
 
 
-def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None = None) -> Pending:
+def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None = None, name: str | None = None) -> Pending:
     """A rule that is lifted when its function, one of its methods or its operator is first asked for."""
-    pending = Pending(lambda: operation(operator=operator)(rule))
+    pending = Pending(lambda: operation(operator=operator, name=name)(rule))
     places = list(methods)
     if operator is not None:
         places.append(f"__{operator}__")
@@ -112,10 +117,10 @@ def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None
     return pending
 
 
-def plain(*aliases: str) -> Callable[[Callable], Callable]:
+def plain(*aliases: str, space: str = "") -> Callable[[Callable], Callable]:
     """List a function of tensors that is not a rule (it evaluates, or takes functions)."""
     def wrap(function: Callable) -> Callable:
         for n in (public_name(function), *aliases):
-            FUNCTIONS[n] = function
+            SPACES[space][n] = function
         return function
     return wrap

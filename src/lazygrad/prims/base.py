@@ -80,7 +80,9 @@ class Decompose:
 
 @record
 class Host:
-    """Runs as its NumPy meaning on whole arrays."""
+    """Runs as its NumPy meaning on whole arrays. `fails`: that may raise LinAlgError, itself or where derivatives run it."""
+
+    fails: bool = False
 
 
 @record

@@ -6,11 +6,14 @@ any order; that of expm holds for matrices that cannot be diagonalised too.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, LinAlgError, ShapeError, SquareError
 from ..ir.aval import Aval, aval
 from ..ir.term import Term
 from . import elementwise as E
@@ -23,12 +26,31 @@ from .leaf import like
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
 
-def _square(op: str, a: Aval) -> Aval:
+def square(op: str, a: Aval) -> Aval:
     if a.dtype.name not in DTYPES:
         raise DTypeError(op, str(a), f"{a.dtype} matrices have no {op}", "cast to float32, float64 or a complex dtype")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
-        raise ShapeError(op, str(a.shape), "the last two axes must be equally long")
+        raise SquareError(op, str(a.shape), "the last two axes must be equally long")
     return a
+
+
+def attempted(op: str, wrong: str, fix: str) -> Callable[[Callable], Callable]:
+    """A decorator of NumPy meanings: LAPACK's complaint becomes a LinAlgError that says which operation and shapes it was."""
+    def wrap(f: Callable) -> Callable:
+        @functools.wraps(f)
+        def run(*arrays: np.ndarray, **static: Any) -> Any:
+            try:
+                return f(*arrays, **static)
+            except LinAlgError:
+                raise
+            except np.linalg.LinAlgError:
+                came = " and ".join([str(a.shape) for a in arrays])
+                raise LinAlgError(op, came, wrong, fix) from None
+        return run
+    return wrap
+
+
+FAILS = Host(fails=True)
 
 
 # ---- the matrix exponential: Padé approximants, scaling and squaring ------------------------------------------------
@@ -181,14 +203,14 @@ def frechet(a: Term, e: Term) -> Term:
 
 
 # the adjoint of the derivative at A, in the pairing sum(x y), is the derivative at Aᵀ
-expm = Prim("expm", expm_numpy, lambda a: _square("expm", a), Host(),
+expm = Prim("expm", expm_numpy, lambda a: square("expm", a), Host(),
             Custom(lambda ct, out, a: (frechet(M.transposed(a), ct),), lambda ts, out, a: frechet(a, ts[0])))
 
 
 # ---- systems of equations -------------------------------------------------------------------------------------------
 
 def _solve_aval(a: Aval, b: Aval) -> Aval:
-    _square("solve", a)
+    square("solve", a)
     if b.dtype != a.dtype:
         raise DTypeError("solve", f"{a.dtype} and {b.dtype}", "the dtypes differ", "cast one of them")
     if b.ndim != a.ndim or b.shape[:-1] != a.shape[:-1]:
@@ -211,7 +233,9 @@ def _solve_jvp(ts: tuple[Term | None, ...], x: Term, a: Term, b: Term) -> Term:
     return solve(a, E.neg(moved) if tb is None else E.sub(tb, moved))
 
 
-solve = Prim("solve", np.linalg.solve, _solve_aval, Host(), Custom(_solve_vjp, _solve_jvp))
+SINGULAR = "a matrix is singular: it has no inverse"
+solve = Prim("solve", attempted("solve", SINGULAR, "use lstsq or pinv, or add a multiple of the identity")(np.linalg.solve), _solve_aval, FAILS,
+             Custom(_solve_vjp, _solve_jvp))
 
 
 def _inv_vjp(ct: Term, out: Term, a: Term) -> tuple[Term]:
@@ -220,7 +244,7 @@ def _inv_vjp(ct: Term, out: Term, a: Term) -> tuple[Term]:
     return (E.neg(matmul(matmul(t, ct), t)),)
 
 
-inv = Prim("inv", np.linalg.inv, lambda a: _square("inv", a), Host(),
+inv = Prim("inv", attempted("inv", SINGULAR, "use pinv, or add a multiple of the identity")(np.linalg.inv), lambda a: square("inv", a), FAILS,
            Custom(_inv_vjp, lambda ts, out, a: E.neg(matmul(matmul(out, ts[0]), out))))
 
 
@@ -228,7 +252,7 @@ inv = Prim("inv", np.linalg.inv, lambda a: _square("inv", a), Host(),
 
 def _scalar_aval(op: str, real: bool = False):
     def infer(a: Aval) -> Aval:
-        _square(op, a)
+        square(op, a)
         return aval(a.shape[:-2], E.real_dtype(a.dtype) if real else a.dtype)
     return infer
 
@@ -266,11 +290,11 @@ def _cofactor_vjp(ct: Term, out: Term, a: Term) -> tuple[Term]:
     return (E.sub(E.mul(_over_matrix(_inner(ct, out), a), t), matmul(matmul(out, M.transposed(ct)), t)),)
 
 
-cofactor = Prim("cofactor", _cofactor_numpy, lambda a: _square("cofactor", a), Host(),
+cofactor = Prim("cofactor", _cofactor_numpy, lambda a: square("cofactor", a), FAILS,
                 Custom(_cofactor_vjp, _cofactor_jvp))
 
 # the gradient of det is the cofactor matrix, for singular matrices too (its own derivative needs the inverse)
-det = Prim("det", np.linalg.det, _scalar_aval("det"), Host(),
+det = Prim("det", np.linalg.det, _scalar_aval("det"), FAILS,
            Custom(lambda ct, out, a: (E.mul(_over_matrix(ct, a), cofactor(a)),),
                   lambda ts, out, a: _inner(cofactor(a), ts[0])))
 
@@ -285,7 +309,7 @@ def _logabsdet_jvp(ts: tuple[Term, ...], out: Term, a: Term) -> Term:
     return moved if E.is_real(a) else E.real(moved)
 
 
-logabsdet = Prim("logabsdet", lambda a: np.linalg.slogdet(a)[1], _scalar_aval("logabsdet", real=True), Host(),
+logabsdet = Prim("logabsdet", lambda a: np.linalg.slogdet(a)[1], _scalar_aval("logabsdet", real=True), FAILS,
                  Custom(_logabsdet_vjp, _logabsdet_jvp))
 
 
@@ -306,5 +330,5 @@ def _imaginary(z: Term) -> Term:
     return E.scale(E.sub(z, E.conj(z)), 0.5)
 
 
-signdet = Prim("signdet", lambda a: np.linalg.slogdet(a)[0], _scalar_aval("signdet"), Host(),
+signdet = Prim("signdet", lambda a: np.linalg.slogdet(a)[0], _scalar_aval("signdet"), FAILS,
                Custom(_signdet_vjp, _signdet_jvp))
