@@ -13,6 +13,7 @@ from test_codegen_programs import CAPS, native
 from lazygrad import compiler, reference
 from lazygrad.ir.aval import aval
 from lazygrad.ir.function import Body
+from lazygrad.ir.kernel import Loop
 from lazygrad.ir.program import Branch, Call, Host, Repeat
 from lazygrad.prims import contraction, control, indexing, leaf, movement, reduction
 from lazygrad.prims import elementwise as E
@@ -29,9 +30,9 @@ def sources(*arrays):
     return [leaf.leaf(j, 0, aval(a.shape, a.dtype), False) for j, a in enumerate(arrays)]
 
 
-def check(roots, arrays, rtol, kinds=None):
+def check(roots, arrays, rtol, kinds=None, terms=None):
     """`roots` over `sources(*arrays)`: natively, step by step, and by NumPy; the kinds of steps are `kinds`."""
-    terms = sources(*arrays)
+    terms = sources(*arrays) if terms is None else terms
     want = reference.evaluate(roots, dict(zip(terms, arrays, strict=True)))
     program = compiler.compile(roots, terms, [None] * len(roots), CAPS)
     if kinds is not None:
@@ -360,3 +361,84 @@ def test_a_leaf_is_updated_in_place_and_its_old_value_is_read_before():
     assert not fault
     for g, w in zip((*got, *run_program(program, arrays)[0]), want * 2, strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-13)
+
+
+# ---- derivatives --------------------------------------------------------------------------------------------------------
+
+def predator_and_prey(n, batch, dtype, vector):
+    """Heun steps of x' = a x - b x y, y' = d x y - c y for a batch, its four parameters as numbers or as one vector; a loss of the ends."""
+    def slope(p, x, y):
+        xy = E.mul(x, y)
+        return E.sub(E.mul(p[0], x), E.mul(p[1], xy)), E.sub(E.mul(p[3], xy), E.mul(p[2], y))
+
+    def step(*args):
+        *p, x, y = args
+        if vector:
+            p = [movement.reshape(movement.cut(p[0], 0, k, 1), shape=()) for k in range(4)]
+        p = [movement.broadcast_to(q, shape=(batch,)) for q in p]
+        h, half = leaf.like(x, 0.02), leaf.like(x, 0.01)
+        u = slope(p, x, y)
+        v = slope(p, E.add(x, E.mul(h, u[0])), E.add(y, E.mul(h, u[1])))
+        return [E.add(z, E.mul(half, E.add(s, t))) for z, s, t in zip((x, y), u, v, strict=True)]
+
+    parameters = np.array([1.5, 1.0, 3.0, 1.0], dtype)
+    rng = np.random.default_rng(1)
+    arrays = [np.asarray(a, dtype) for a in (*([parameters] if vector else parameters), rng.uniform(1, 3, batch), rng.uniform(1, 3, batch))]
+    terms = [leaf.leaf(j, 0, aval(a.shape, a.dtype), True) for j, a in enumerate(arrays)]
+    k = len(terms) - 2
+    t = control.scan(*terms, body=body([p.aval for p in terms], step), consts=k, carries=2, length=n, reverse=False)
+    x, y = control.picked(t)
+    return reduction.sum(E.add(E.mul(x, x), y), axes=(0,)), terms, arrays, k
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_the_reverse_of_a_scan_is_two_kernels_of_all_steps(vector):
+    """The forward loop keeps what each step began with, and is made once; the sums over the batch come after the reverse loop."""
+    from lazygrad.ad import vjp
+    loss, terms, arrays, _ = predator_and_prey(40, 17, F8, vector)
+    roots = [loss, *vjp([loss], [leaf.like(loss, 1)], terms)]
+    program = check(roots, arrays, 1e-10, [Call], terms)
+    loops = [[s for s in kernel.body if isinstance(s, Loop) and "State(" in repr(s)] for kernel in program.kernels]
+    assert sum([bool(found) for found in loops]) == 2
+    assert not any(["Combine" in repr(found) for found in loops])
+
+
+def test_the_forward_derivative_of_a_scan_is_one_kernel():
+    from lazygrad.ad import jvp
+    loss, terms, arrays, k = predator_and_prey(40, 17, F8, False)
+    tangents = [leaf.leaf(20 + j, 0, t.aval, True) for j, t in enumerate(terms[:k])]
+    moved, = jvp([loss], dict(zip(terms[:k], tangents, strict=True)))
+    all_terms, all_arrays = [*terms, *tangents], [*arrays, *[np.array(v) for v in (1.0, -0.5, 0.25, 2.0)]]
+    want = reference.evaluate([moved], dict(zip(all_terms, all_arrays, strict=True)))
+    program = compiler.compile([moved], all_terms, [None], CAPS)
+    assert sum(["State(" in repr(kernel) for kernel in program.kernels]) == 1
+    np.testing.assert_allclose(native([moved], all_terms, all_arrays)[0][0], want[0], rtol=1e-10)
+
+
+def test_scans_over_the_same_carries_are_one():
+    av = aval((20,), F8)
+    x, y = sources(normal(20), normal(5, 20))
+
+    def scan(*rows):
+        return control.scan(x, y, body=body([av, av], lambda s, x: [E.sin(E.add(s, x)), *[r(s, x) for r in rows]]), consts=0, carries=1, length=5,
+                            reverse=False)
+
+    a, b = control.picked(scan(lambda s, x: s)), control.picked(scan(lambda s, x: E.mul(s, x), lambda s, x: s))
+    program = check([*a, *b, control.picked(scan())[0]], [normal(20), normal(5, 20)], 1e-12)
+    assert sum(["State(" in repr(kernel) for kernel in program.kernels]) == 1
+
+
+def test_a_random_walk_of_sums_sinks():
+    """carry' = carry + sum over the batch of (sin of the state, twice), another one minus a broadcast: totals are made once, after the loop."""
+    av, one, vec = aval((24,), F8), aval((), F8), aval((3,), F8)
+
+    def step(s, a, b):
+        new = E.sin(E.add(s, leaf.like(s, 0.3)))
+        total = reduction.sum(E.mul(new, s), axes=(0,))
+        return new, E.add(E.add(total, total), a), E.add(b, movement.broadcast_to(E.neg(total), shape=(3,)))
+
+    arrays = [normal(24), np.array(2.0), normal(3)]
+    t = control.scan(*sources(*arrays), body=body([av, one, vec], step), consts=0, carries=3, length=9, reverse=False)
+    program = check(control.picked(t), arrays, 1e-12, [Call])
+    assert sum(["State(" in repr(kernel) for kernel in program.kernels]) == 1
+

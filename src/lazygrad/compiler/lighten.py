@@ -14,11 +14,14 @@ from ..ir.term import Term, substitute, term, toposort
 from ..prims import base as B
 from ..prims import elementwise as E
 from ..prims import movement as M
+from ..prims import reduction
 from ..prims.control import cond, pick
 from ..prims.leaf import closed, constant, full, opened, parameter
 from . import flow
+from .join import joined
 
 CHEAP = 20           # operations of a branch below which both are computed and one is chosen
+FEW = 16             # elements that are added up inside of a step
 SMALL = 1 << 14      # elements of its results
 
 Passes = Callable[[list[Term]], list[Term]]
@@ -30,6 +33,7 @@ def lighten(roots: list[Term], passes: Passes) -> list[Term]:
         return roots
     known: dict[Body, Body] = {}
     while True:                                  # what a lighter loop no longer reads may be the result of another one
+        roots = joined(roots)
         after = _round(roots, passes, known)
         if after == roots:
             return after
@@ -91,7 +95,9 @@ class _Loop:
         self.rows: dict[int, Term] = {j: s.body.results[j] for j in wanted if n <= j < len(s.body.results)}
         self.test = None if s.test is None else s.test.results[0]
         self.given: dict[int, Term] = {}         # results that are known without the loop
+        self.sunk: dict[int, tuple[Term, list[Term]]] = {}       # carry by number: what to do with the totals of others
         self.fresh = len(params)
+        self.leaf: dict[Term, Term] = {}         # of a carry that only adds up: what it adds
         self.names = {p: j for j, p in enumerate(s.carried)}
 
     def parameter(self, operand: Term) -> Term:
@@ -118,6 +124,7 @@ class _Loop:
         self.unchanged()
         self.unread()
         self.hoist()
+        self.sink()
         self.unread()
         n = len(self.s.init)
         carries = list(self.new)
@@ -134,6 +141,10 @@ class _Loop:
         for j in self.wanted:
             if j in self.rows:
                 out[j] = pick(made, index=len(carries) + list(self.rows).index(j))
+            elif j in self.sunk:
+                change, totals = self.sunk[j]
+                env = {self.leaf[q]: pick(made, index=carries.index(q)) for q in totals}
+                out[j] = E.add(self.init[self.s.carried[j]], substitute([change], env)[0])
             elif j < n and j not in out:
                 out[j] = pick(made, index=carries.index(self.s.carried[j]))
             elif j == n and self.test is not None:
@@ -155,7 +166,7 @@ class _Loop:
         below: dict[Term, set[Term]] = {}
         for t in toposort(self.roots()):
             below[t] = {t} if t in params else set().union(*[below[a] for a in t.args])
-        todo = [p for p in self.new if self.names[p] in self.wanted]
+        todo = [p for p in self.new if self.names.get(p) in self.wanted or p in self.leaf]
         todo += [p for r in (*self.rows.values(), *([] if self.test is None else [self.test])) for p in below[r]]
         live: set[Term] = set()
         while todo:
@@ -189,6 +200,62 @@ class _Loop:
         if chosen:
             outside = substitute(chosen, self.consts)
             self.put({t: self.parameter(o) for t, o in zip(chosen, outside, strict=True)})
+
+
+    def sink(self) -> None:
+        """Carries that only add up `L(x)`, L linear, add up x instead, and L is applied to the total: a sum over a batch is then made
+        once and not in each step. Only where that leaves steps of elementwise work; the order in which numbers are added changes.
+        """
+        found: dict[Term, tuple[Term, list[Term]]] = {}
+        readers: dict[Term, int] = {}
+        for t in toposort(self.roots()):
+            for a in dict.fromkeys(t.args):
+                readers[a] = readers.get(a, 0) + 1
+        others = [*self.rows.values(), *self.new.values(), *([] if self.test is None else [self.test])]
+        for p, new in self.new.items():
+            if new.op is not E.add or p not in new.args or readers[p] != 1 or new.args[0] is new.args[1] or p in others or readers.get(new):
+                continue
+            change = new.args[1] if new.args[0] is p else new.args[0]
+            parts = _linear_parts(change)
+            if parts != [change]:
+                found[p] = change, parts
+        kept = [new for p, new in self.new.items() if p not in found]
+        parts = list(dict.fromkeys([x for _, xs in found.values() for x in xs]))
+        rest = [*kept, *self.rows.values(), *([] if self.test is None else [self.test]), *parts]
+        if not found or not all([_elementwise(t) for t in toposort(rest) if t.args]):
+            return
+        totals: dict[Term, Term] = {}
+        for x in parts:
+            q = totals[x] = parameter(self.fresh, x.aval)
+            self.fresh += 1
+            self.init[q], self.new[q], self.leaf[q] = constant(0, x.aval.shape, x.aval.dtype), E.add(q, x), x
+        for p, (change, xs) in found.items():
+            del self.new[p]
+            self.sunk[self.names[p]] = change, [totals[x] for x in xs]
+
+
+def _linear_parts(t: Term) -> list[Term]:
+    """The Terms that `t` is a linear function of, by sums and movements alone."""
+    parts: dict[Term, None] = {}
+    todo = [t]
+    while todo:
+        u = todo.pop()
+        if u.op in (E.add, E.sub, E.neg) or (u.op in LINEAR and u.args[0].aval.dtype == u.aval.dtype):
+            todo += u.args
+        else:
+            parts[u] = None
+    return list(parts)
+
+
+LINEAR = frozenset((reduction.sum, M.reshape, M.permute, M.broadcast_to, M.slice_, M.embed))
+
+
+def _elementwise(t: Term) -> bool:
+    """Whether an element of `t` takes few elements of its arguments."""
+    low = t.op.lowering
+    if isinstance(low, B.Reduction):
+        return t.args[0].aval.size <= FEW * t.aval.size
+    return isinstance(low, B.Elementwise) or (isinstance(low, B.Index) and low.moves)
 
 
 def _may_fail(t: Term, known: dict[Term, Term]) -> bool:
