@@ -211,3 +211,7 @@ ROWS.update(SAMPLES)
 from samples_linalg import SAMPLES as LINALG  # noqa: E402
 
 ROWS.update(LINALG)
+
+from samples_fourier import SAMPLES as FOURIER  # noqa: E402
+
+ROWS.update(FOURIER)
