@@ -38,7 +38,7 @@ __array_api_version__ = "2025.12"
 
 bool = dtypes.bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
-SPACES = ("linalg", "fft")                         # modules of further functions, imported when they are first named
+SPACES = ("fft", "linalg", "tree")                  # modules of further functions, imported when they are first named
 
 __all__ = [
     "Graph",
@@ -72,6 +72,12 @@ __all__ = [
 ]
 __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
+# what lies in modules that are imported when it is first named
+ELSEWHERE = {
+    **dict.fromkeys(("grad", "value_and_grad", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "hvp", "vmap"), "transforms"),
+}
+__all__ += ELSEWHERE
+
 
 def __getattr__(name: str) -> Any:
     """The public functions, made on first use."""
@@ -80,6 +86,9 @@ def __getattr__(name: str) -> Any:
         return found
     if name in SPACES:
         return importlib.import_module(f".{name}", __name__)
+    if name in ELSEWHERE:
+        found = globals()[name] = getattr(importlib.import_module(f".{ELSEWHERE[name]}", __name__), name)
+        return found
     if name == "debug_nans":
         from .nans import debug_nans
         return debug_nans

@@ -72,5 +72,13 @@ class GradientError(LazygradError, RuntimeError):
     """A derivative that does not exist: an integer path, a cotangent of another shape."""
 
 
+class TraceError(LazygradError, TypeError):
+    """A value asked for where it is not known: inside of a function that is being traced, or of a tensor kept from one."""
+
+
+class StructureError(LazygradError, TypeError, ValueError):
+    """Containers of another form than is expected: of tangents, of a loop's carry, of `in_axes`."""
+
+
 class NonFiniteError(LazygradError, RuntimeError):
     """A NaN or an infinity where `debug_nans` watches for them."""

@@ -167,16 +167,18 @@ class Prim:
 
     `numpy(*arrays, **params)` is its meaning and the oracle of every test; `infer(*avals, **params)` its type (raises
     the errors of `lazygrad.errors`); `names` the order of its static parameters. `types` keeps what `infer` said, of one
-    operand and of two alike. `scoped`: its Terms belong to the graph and device that their first parameter names.
+    operand and of two alike. `batching(n, flags, out, args)`: the operation over n examples (see `ad.batch`, whose table has the rules of
+    the structural ones; elementwise ones need none). `scoped`: its Terms belong to the graph and device that their first parameter names.
     """
 
     def __init__(self, name: str, numpy: Callable[..., Any], infer: Callable[..., Aval], lowering: Lowering,
-                 derivative: Derivative | None = None, names: tuple[str, ...] = (), scoped: bool = False) -> None:
+                 derivative: Derivative | None = None, names: tuple[str, ...] = (), scoped: bool = False,
+                 batching: Callable[..., Term] | None = None) -> None:
         if name in REGISTRY:
             raise ValueError(f"two primitives are named {name!r}")
         REGISTRY[name] = self
         self.name, self.numpy, self.infer, self.lowering, self.derivative, self.names = name, numpy, infer, lowering, derivative, names
-        self.differentiable, self.scoped = derivative is not None, scoped
+        self.differentiable, self.scoped, self.batching = derivative is not None, scoped, batching
         self.types: tuple[dict[Aval, Aval], dict[Aval, Aval]] = ({}, {})
 
     def wants_grad(self, params: tuple) -> bool:

@@ -48,6 +48,20 @@ class TwoDevices(Exception):
     """A value moves between devices below these roots: no one plan computes them."""
 
 
+class Traced(Exception):
+    """There are placeholders of a transform below these roots."""
+
+
+_resolve: Callable[[Sequence[Term]], list[Term]] | None = None
+_placeholders = -(1 << 62)             # slots of placeholders: this and below
+
+
+def register_resolver(resolve: Callable[[Sequence[Term]], list[Term]], below: int) -> None:
+    """Tells how placeholders become what they stand for (the transforms, a layer above, call this once)."""
+    global _resolve, _placeholders
+    _resolve, _placeholders = resolve, below
+
+
 def crosses(t: Term) -> bool:
     """Whether `t` is the move of a value from one device to another."""
     return t.op.scoped and t.params[1] is not None
@@ -61,6 +75,8 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
     for i, t in enumerate(toposort(roots)):
         number[t] = i
         if t.op is leaves.source:
+            if t.params[0] <= _placeholders:
+                raise Traced
             key.append((t.aval, t.needs_grad))
             sources.append(t)
         else:
@@ -239,6 +255,9 @@ def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), sin
     except TwoDevices:
         from .crossing import Crossing
         return Crossing([*roots, *[new for _, new in updates]], (), [old.params[0] for old, _ in updates], single, moved)
+    except Traced:
+        found = _resolve([*roots, *[new for _, new in updates]])
+        return values(found[:len(roots)], list(zip([old for old, _ in updates], found[len(roots):], strict=True)), single, moved)
     slots = [moved.get(s, s) for s in slots]
     return Binding(plan, slots, [old.params[0] for old, _ in updates], single)
 
@@ -246,6 +265,8 @@ def values(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]] = (), sin
 def forward(root: Term) -> Callable[[], np.ndarray]:
     """Binds `root.forward`: called without arguments, it computes the root's value."""
     if root.op is leaves.source:                   # its value is its buffer
+        if root.params[0] <= _placeholders:
+            return _resolved(root)
         root.forward = _nothing
         return _nothing
     try:
@@ -254,12 +275,22 @@ def forward(root: Term) -> Callable[[], np.ndarray]:
         from .crossing import Crossing
         root.forward = call = Crossing([root]).run
         return call
+    except Traced:
+        return _resolved(root)
 
     def install(call: Callable) -> None:
         root.forward = call
 
     root.forward = call = Binding(plan, slots, install=install).run
     return call
+
+
+def _resolved(root: Term) -> Callable[[], Any]:
+    """`forward` of what the root stands for; not kept with the root, whose placeholders will stand for other things."""
+    (found,) = _resolve([root])
+    if found.op is leaves.source:
+        return lambda: BUFFERS[found.params[0]]
+    return found.forward or forward(found)
 
 
 WITH_COTANGENT: dict[tuple[Term, Term], Callable] = {}       # (root, leaf of the cotangent) -> bound callable
@@ -282,6 +313,9 @@ def backward(root: Term, ct: Term | None = None) -> Callable[[], np.ndarray]:
         call = Crossing([*[g for _, g in pairs], root], [slot for slot, _ in pairs]).run
         install(call)
         return call
+    except Traced:
+        found = _resolve([root] if ct is None else [root, ct])
+        return (found[0].backward if ct is None else None) or backward(*found)
     device = device_of(root.graph)
 
     def make() -> Plan:

@@ -1,0 +1,219 @@
+"""Traces: a user's function called on placeholders, so that what it computes can be transformed as Terms.
+
+In: a function and its arguments. Out: the Terms it made over placeholders, leaves with slots that no tensor has. Every use of
+a transform has placeholders of its own, so that nested uses never take each other's variables for their own. What comes
+back to the user has the actual arguments in their place.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from ..context import source_line, user_frame
+from ..data import to_array
+from ..errors import LazygradError, TraceError
+from ..graph import default_graph
+from ..history import history
+from ..ir.aval import Aval, aval
+from ..ir.function import Body
+from ..ir.term import MEMOS, Term, substitute, toposort
+from ..prims.leaf import closed, leaf, source
+from ..runtime import plans
+from ..runtime.slots import EXACT_COUNTS, Leaf
+from ..tensor import DeepTensor, Tensor, graph_of
+
+PLACEHOLDER = -(1 << 42)               # slots of placeholders: this and below
+
+STACKS = -(1 << 45)                    # slots of what stands for the examples of a placeholder
+
+_free: list[int] = []                  # numbers of placeholders that nothing refers to any more
+_made = 0
+_lock = threading.RLock()
+
+ACTIVE: dict[Term, tuple[Trace, Term | None]] = {}      # placeholder -> its trace, and what it stands for (None: not known)
+SUBSTITUTED: dict[tuple, tuple[Term, ...]] = {}
+CAPTURED: dict[tuple[Term, ...], tuple[int, ...]] = {}
+MEMOS.extend((SUBSTITUTED, CAPTURED))
+
+
+def _number() -> int:
+    """The lowest free number: a program that uses a transform again finds the same placeholders, so the same Terms and plans."""
+    global _made
+    with _lock:
+        if _free:
+            return heapq.heappop(_free)
+        _made += 1
+        return _made - 1
+
+
+class Trace:
+    """One use of a transform, as a context. `kind` is its name in errors.
+
+    A *concrete* trace knows the arguments: a value that the function asks for (`if x > 0`, `x.item()`) is computed. An abstract
+    one (`compile`, `vmap`, the body of a loop) does not, and asking is a TraceError that names the line.
+    """
+
+    def __init__(self, kind: str, concrete: bool) -> None:
+        self.kind, self.concrete = kind, concrete
+        self.handles: list[Tensor] = []
+        self.actual: list[Term | None] = []
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def placeholder(self, like: Tensor | Aval, actual: Term | None = None) -> Tensor:
+        """A tensor that stands for an argument: of the type of `like`, in its graph, for the Term `actual` where that is known."""
+        return self._placeholder(*((like, None) if isinstance(like, Aval) else (like.term.aval, like.term.graph)), actual)
+
+    def _placeholder(self, av: Aval, graph: int | None, actual: Term | None) -> Tensor:
+        t = leaf(PLACEHOLDER - _number(), graph, av, True)
+        h = t.handle()
+        h.term, h.a, h.b = t, None, None
+        h.code, h.lasti = user_frame(sys._getframe(2))
+        self.handles.append(h)
+        self.actual.append(actual)
+        ACTIVE[t] = self, actual if self.concrete else None
+        return h
+
+    def placeholder_like(self, h: Tensor, av: Aval) -> Tensor:
+        """One of another type than `h`, in its graph."""
+        return self._placeholder(av, h.term.graph, None)
+
+    def stacks(self, n: int) -> list[Term]:
+        """For every placeholder a source Term with a leading axis of n: what stands for all examples."""
+        return stacked(self.terms, n)
+
+    @property
+    def terms(self) -> list[Term]:
+        """The placeholders."""
+        return [h.term for h in self.handles]
+
+    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        while self.handles:
+            h = self.handles.pop()
+            ACTIVE.pop(h.term, None)
+            # the placeholder is used again only if nobody kept a tensor made of it; an error's traceback does
+            if error is None and EXACT_COUNTS and getrefcount(h) == 2:
+                with _lock:
+                    heapq.heappush(_free, PLACEHOLDER - h.term.params[0])
+
+
+def stacked(placeholders: Sequence[Term], n: int) -> list[Term]:
+    """For every placeholder a source Term of its own with a leading axis of n."""
+    return [leaf(STACKS - (PLACEHOLDER - t.params[0]), t.graph, aval((n, *t.aval.shape), t.aval.dtype), True) for t in placeholders]
+
+
+# ---- values that are asked for while a function is traced ----------------------------------------------------------------
+
+def resolved(roots: Sequence[Term]) -> list[Term]:
+    """`roots` with placeholders replaced by what they stand for, through all traces that are open."""
+    found = list(roots)
+    while True:
+        env: dict[Term, Term] = {}
+        for t in toposort(found):
+            if t.op is source and t.params[0] <= PLACEHOLDER:
+                trace, actual = ACTIVE.get(t, (None, None))
+                if actual is None:
+                    raise _unknown(trace, found[0].aval)
+                env[t] = actual
+        if not env:
+            return found
+        found = substitute(found, env)
+
+
+def _unknown(trace: Trace | None, av: Aval) -> TraceError:
+    if trace is None:
+        error = TraceError("transform", str(av), "it was made inside a transform that has ended, where it had no value of its own",
+                           "return it from the function instead of keeping it")
+    else:
+        error = TraceError(trace.kind, str(av), f"its value is not known while {trace.kind} traces the function",
+                           "choose with lazygrad.where or lazygrad.cond, loop with lazygrad.while_loop or scan, or look at it outside")
+    error.add_note(f"  at {source_line(*user_frame(sys._getframe(2)))}")
+    return error
+
+
+plans.register_resolver(resolved, PLACEHOLDER)
+
+
+# ---- from what a function returned to Terms, and back -----------------------------------------------------------------------
+
+def tensor_of(v: Any, op: str, graph: Any = None) -> Tensor:
+    """A tensor of an argument or a result: itself, or a leaf without gradient that holds the data."""
+    if isinstance(v, Tensor):
+        return v
+    return (graph or default_graph()).leaf(to_array(v, None, op), False, sys._getframe(1))
+
+
+def inside(terms: Sequence[Term], env_from: Sequence[Term], env_to: Sequence[Term]) -> tuple[Term, ...]:
+    """`terms` with one list of Terms put for another; remembered, so that a second use of a transform costs a look-up."""
+    key = (tuple(terms), tuple(env_from), tuple(env_to))
+    found = SUBSTITUTED.get(key)
+    if found is None:
+        found = SUBSTITUTED[key] = tuple(substitute(terms, dict(zip(env_from, env_to, strict=True))))
+    return found
+
+
+def captured(terms: Sequence[Term], handles: Iterable[Tensor]) -> list[Tensor]:
+    """The leaf tensors that `terms` read: a result has to keep them alive. `handles`: tensors whose history made the Terms."""
+    key = tuple(terms)
+    slots = CAPTURED.get(key)
+    if slots is None:
+        slots = CAPTURED[key] = tuple([t.params[0] for t in toposort(terms) if t.op is source and t.params[0] >= 0])
+    if not slots:
+        return []
+    wanted = set(slots)
+    found: dict[int, Tensor] = {}
+    for h in history(*handles):
+        if h.a.__class__ is Leaf and h.a.slot in wanted:
+            found.setdefault(h.a.slot, h)
+    return list(found.values())
+
+
+def wrapped(terms: Sequence[Term], operands: Sequence[Tensor], code: Any, at: int) -> list[Tensor]:
+    """Tensors of `terms` with these operands, whose history keeps their leaves."""
+    n = len(operands)
+    a, b = operands[0] if n else None, None if n < 2 else operands[1] if n == 2 else tuple(operands[1:])
+    out = []
+    depth = max([o.term.depth for o in operands], default=-1)
+    for t in terms:
+        h = (t.handle if t.depth > depth else DeepTensor)()
+        h.term, h.a, h.b, h.code, h.lasti = t, a, b, code, at
+        out.append(h)
+    return out
+
+
+def close(results: Sequence[Term], placeholders: Sequence[Term]) -> tuple[Body, list[Term]]:
+    """(the Body of `results`, the Terms it takes beside the placeholders): every other source below becomes a parameter after them.
+
+    An outer trace's placeholders are such sources too.
+    """
+    own = set(placeholders)
+    others = [t for t in toposort(results) if t.op is source and t not in own]
+    return closed([*placeholders, *others], results), others
+
+
+def noted(error: BaseException, code: Any, at: int) -> None:
+    """Adds the user's line to one of our errors (once)."""
+    if isinstance(error, LazygradError) and not any(note.startswith("  at ") for note in getattr(error, "__notes__", ())):
+        error.add_note(f"  at {source_line(code, at)}")
+
+
+def of_same_graph(*args: Any) -> Any:
+    """The scope of the first tensor among `args`; the default graph where there is none."""
+    for v in args:
+        if isinstance(v, Tensor) and v.term.graph is not None:
+            return graph_of(v)
+    return default_graph()
+
+
+def is_data(v: Any) -> bool:
+    """Whether a leaf of a container is numbers: a tensor, an array, a Python or NumPy number."""
+    return isinstance(v, (Tensor, np.ndarray, np.generic, bool, int, float, complex)) or hasattr(v, "__dlpack__")
+
