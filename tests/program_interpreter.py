@@ -12,7 +12,7 @@ import numpy as np
 from scalar_interpreter import Machine, run_kernel
 
 from lazygrad.ir.kernel import Kernel
-from lazygrad.ir.program import PAD, Branch, Call, Gemm, Host, Program, Repeat
+from lazygrad.ir.program import PAD, Branch, Call, Gemm, Host, Program, Repeat, bodies
 
 
 def run_program(program: Program, inputs: Sequence[np.ndarray],
@@ -71,7 +71,7 @@ def run_steps(program: Program, flat: Sequence[np.ndarray], order: Callable[[int
 
 
 def scratch_of(step: Repeat | Branch, flat: Sequence[np.ndarray]) -> np.ndarray:
-    return flat[step.scratch] if step.scratch is not None else np.zeros(0, np.uint8)
+    return flat[step.scratch] if step.scratch is not None else np.full(max([p.arena for p in bodies(step)]) + PAD, 0x5A, np.uint8)
 
 
 def run_body(body: Program, given: Sequence[np.ndarray], arena: np.ndarray, order: Callable[[int], Iterable[int]]) -> int:
@@ -104,6 +104,8 @@ def run_repeat(step: Repeat, program: Program, flat: Sequence[np.ndarray], order
         at = step.length - 1 - i if step.reverse else i
         xs, ys = [[flat[b][at * (sizes[b] // step.length):] for b in bs] for bs in (step.xs, step.ys)]
         after = [turns[j][i % 2] for j in carried]
+        if step.length is None and step.test is None and not flat[step.flag][0]:
+            break
         fault = run_body(step.body, [*consts, *values, *xs, *[flat[b] for b in after], *ys], scratch, order)
         now, i = after, i + 1
     for j in carried:

@@ -21,7 +21,7 @@ from ..ir.term import Term, toposort
 from ..prims import base as B
 from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
-from . import fit, grid, loops, memory, story
+from . import fit, grid, loops, memory, replay, story
 from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut
 from .decompose import decompose
 from .epilogue import epilogues
@@ -29,7 +29,7 @@ from .flow import UNKNOWN, in_place, steps
 from .fuse import MOST, Piece, fuse, reuse
 from .gemm import gemm, operands
 from .lighten import lighten
-from .lower import Faults, Lowering, copy, lower
+from .lower import Faults, Lowering, copy, fill, lower
 from .simplify import simplify
 from .split import split
 from .updates import UPDATE
@@ -222,7 +222,7 @@ class _Assembly:
             outs = [self.number(t)] if not isinstance(t.op.lowering, B.Control) else self._results(t)
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, outs[0], tuple(outs[1:])))
         elif g.kind == FLOW:
-            self.steps.append(self._branch(t) if t.op is cond else self._repeat(t))
+            self.steps.append(self._branch(t) if t.op is cond else self._replay(t) if self.caps.grid else self._repeat(t))
         else:
             self._kernels(g, wanted)
         if self.caps.grid:
@@ -249,7 +249,7 @@ class _Assembly:
 
     def _scratch(self, *programs: Program) -> int | None:
         most = max([p.arena for p in programs])
-        return self.buffer("temp", aval((most,), np.dtype("uint8"))) if most else None
+        return self.buffer("temp", aval((most,), np.dtype("uint8"))) if most and not self.caps.grid else None
 
     def _repeat(self, t: Term) -> Repeat:
         s, picked = steps(t), self.parts.picks.get(t, {})
@@ -272,6 +272,30 @@ class _Assembly:
         scratch = self._scratch(body) if test is None else self._scratch(body, test)
         return Repeat(body, tuple(map(self._base, s.consts)), tuple(map(self._base, s.init)), tuple(map(self._base, s.xs)), tuple(carries),
                       tuple(ys), spare, scratch, s.length, s.reverse, test, flag, trips)
+
+    def _replay(self, t: Term) -> Repeat:
+        """A loop whose step is one and the same for all: all carries change in place, and start there."""
+        s, picked = steps(t), self.parts.picks.get(t, {})
+        n = len(s.init)
+        rows = [j for j in range(n, len(s.body.results)) if j in picked and s.test is None]
+        g = replay.step(s, rows)
+        given = dict(enumerate([picked.get(j) for j in range(n)])) | {len(g.carries) - len(rows) + k: picked[j] for k, j in enumerate(rows)}
+        if g.trips is not None:
+            given[g.trips] = picked.get(n)
+        carries = [self.buffer("temp", c.aval) if given.get(j) is None else self.number(given[j]) for j, c in enumerate(g.carries)]
+        for b, a in zip(carries, s.init, strict=False):
+            self.copy(self._base(a), b)
+        for k, value in enumerate(g.first):
+            own = g.carries[n + k]
+            self.steps.append(Piece(fill(own, S.const(value, own.aval.dtype), self.caps)[0], (carries[n + k],)))
+        params = (*g.consts, *g.carries)
+        body = self._body(g.roots, params, range(len(g.consts), len(params)), carries)
+        flag, test = (None, None) if g.live is None else (carries[g.live], None)
+        if s.test is not None and g.live is None:
+            flag = self.buffer("temp", s.test.results[0].aval)
+            test = self._body(s.test.results, params, [None], [flag])
+        return Repeat(body, tuple(map(self._base, (*s.consts, *s.xs))), tuple(carries), (), tuple(carries), (), (None,) * len(carries), None,
+                      s.length, False, test, flag)
 
     def _branch(self, t: Term) -> Branch:
         picked = self.parts.picks.get(t, {})

@@ -195,7 +195,7 @@ class _Loop:
             low = t.op.lowering
             if isinstance(low, B.Index) and low.moves:
                 todo += t.args
-            elif self.s.test is None or not _may_fail(t, self.consts):
+            elif self.s.test is None or not may_fail(t, self.consts):
                 chosen[t] = t
         if chosen:
             outside = substitute(chosen, self.consts)
@@ -258,7 +258,7 @@ def _elementwise(t: Term) -> bool:
     return isinstance(low, B.Elementwise) or (isinstance(low, B.Index) and low.moves)
 
 
-def _may_fail(t: Term, known: dict[Term, Term]) -> bool:
+def may_fail(t: Term, known: dict[Term, Term]) -> bool:
     """Whether computing `t` from `known` can report a fault: a loop that makes no step must not."""
     todo, seen = [t], set()
     while todo:

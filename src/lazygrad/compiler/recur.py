@@ -28,6 +28,7 @@ STATES = 64          # numbers that one lane carries at most
 UNROLLED = 16        # elements of a small axis that is written out
 SCALARS = 1500       # of the body of a loop
 DEEP = 60            # index rules in each other
+FEWEST = 1 << 20     # steps that one kernel has to be able to take where a test ends it
 FOREVER = 1 << 31    # steps of a loop that only its test ends
 
 Index = tuple[S.Scalar, ...]
@@ -260,9 +261,15 @@ class Recurrence:
 
 def kind(t: Term, caps: Caps, profiles: Profiles) -> str:
     """How a loop or a branch is carried out: RECUR, FLOW, or HOST where some of it is only known to NumPy."""
-    if t.op is not flow.cond and form(t, profiles) is not None:
+    if t.op is not flow.cond and (not caps.grid or _fits(t, caps)) and form(t, profiles) is not None:
         return RECUR
-    return FLOW if not caps.grid and native(t, caps, profiles) else HOST
+    return FLOW if native(t, caps, profiles) else HOST
+
+
+def _fits(t: Term, caps: Caps) -> bool:
+    """Whether one kernel of a grid may bind what a loop reads and makes, and take all its steps."""
+    long = flow.steps(t).test is not None and 0 < caps.turns < FEWEST
+    return len(set(t.args)) + len(t.aval.avals) <= caps.max_buffers and not long
 
 
 def native(t: Term, caps: Caps, profiles: Profiles) -> bool:
@@ -390,7 +397,12 @@ def _kernel(outer: Lowering, r: Recurrence, kept: list[int], rows: list[int], pi
     states = tuple([State(name, dtype, o.value) for (name, dtype), o in zip(names, itertools.islice(parts, len(starts)), strict=True)])
     assigns = [Assign(name, o.value) for (name, _), o in zip(names, itertools.islice(parts, len(values)), strict=True)]
     going = next(parts).value if test is not None else None
-    count = FOREVER if s.length is None else s.length
+    count = s.length
+    if s.test is not None:
+        count = min(outer.caps.turns or FOREVER, FOREVER)
+        if count < FOREVER:                      # the device gives up before the loop ends
+            over = Check(S.apply("not", going), outer.faults.code(f"a loop makes more than {count} steps in one kernel", "while_loop"))
+            finals = (over, *finals)
     # an operand is looked at whether or not there is a step, the body only in a step
     still = [not any([x.op is S.VAR and x.params[0] == "t" for x in loops.walk([c.ok])]) for c in checks[:around]]
     before = tuple([c for c, stays in zip(checks, still, strict=False) if stays])

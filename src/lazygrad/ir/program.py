@@ -105,6 +105,10 @@ class Repeat:
     steps write it to `carries[j]` and `spare[j]` in turns (what a step reads is never what it writes); else the body changes it in
     place, in `carries[j]`, and `spare[j]` is None. `scratch` is the arena of both Programs (None where they need none).
 
+    Where Caps say "grid", all carries change in place, `init[j]` is `carries[j]`, there are no slices, bodies have temporaries
+    of their own, and a loop of neither length nor test ends once the bool `flag`, one of its carries, is false: any number of
+    further steps changes nothing.
+
     A fault ends the loop after the step that met it.
     """
 
@@ -196,3 +200,4 @@ class Caps:
     threads: int = 1
     rows: bool = False
     epilogue: bool = False
+    turns: int = 0                               # of a loop in one grid step at most; 0: any number

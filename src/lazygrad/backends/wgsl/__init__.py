@@ -14,6 +14,7 @@ from ...ir.program import Caps
 from .traits import Traits
 
 THREADS, SOFTWARE_THREADS = 1 << 16, 1 << 8       # threads that keep a GPU, and a CPU that plays one, busy
+TURNS, SOFTWARE_TURNS = 1 << 24, 60000            # of one loop: a watchdog ends longer kernels; llvmpipe ends loops after 65535 steps
 PLACES = {"WgpuDevice": "device", "doctor": "doctor", "build": "program", "Bound": "program", "Executable": "program",
           "download": "storage", "nbytes": "storage", "upload": "storage"}
 
@@ -26,7 +27,8 @@ def caps(traits: Traits) -> Caps:
     ops = scalars.caps_ops(traits)
     floats = [name for name, has in (("float32", True), ("float16", traits.float16), ("float64", traits.float64)) if has]
     return Caps("wgsl", ops, frozenset([dtype for _, dtype in ops]), frozenset(floats), max_buffers=traits.buffers, grid=True,
-                threads=SOFTWARE_THREADS if traits.software else THREADS, rows=not traits.software, epilogue=True)
+                threads=SOFTWARE_THREADS if traits.software else THREADS, rows=not traits.software, epilogue=True,
+                turns=SOFTWARE_TURNS if traits.software else TURNS)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from ...errors import DeviceError
 from ...ir.program import Host, Program, Step
 from ...ir.record import record
 from .. import host
-from . import tune
+from . import flow, tune
 from .steps import Writer, parameters, title, work
 from .storage import download, nbytes, upload
 from .temporaries import assign, lifetimes, shared
@@ -27,6 +27,8 @@ from .traits import Shader
 
 BOUNDS = 8                         # Bounds that an Executable keeps
 FAULT_BYTES = 16                   # of the buffer whose first word takes code + 1 of a Check that failed
+LAUNCHES = 4096                    # launches of one submission in a loop
+FIRST_TURNS, MOST_TURNS = 8, 256   # of a loop, before its flag is looked at: at first, at most
 SUBMISSION = 1 << 40               # scalar operations of one submission: the watchdogs of some drivers end longer ones
 
 
@@ -74,18 +76,20 @@ class Executable:
     a fault; `slots`: bytes of the buffers that the temporaries share.
     """
 
-    __slots__ = ("_bounds", "_faults", "_free", "_hosts", "_shaders", "_shared", "_slot", "checks", "device", "faults", "program", "seconds",
-                 "slots", "work")
+    __slots__ = ("_bounds", "_faults", "_free", "_hosts", "_shaders", "_shared", "_slot", "checks", "device", "faults", "nodes", "program",
+                 "seconds", "slots", "work")
 
     def __init__(self, program: Program, device: Any) -> None:
         start = time.perf_counter()
+        flat = flow.flattened(program)
+        program, self.nodes = flat.program, flat.nodes
         self.program, self.device, self.work, self.faults = program, device, program.work, program.faults
         writer = Writer(program, device.traits, tune.Tuner(device) if tune.wanted() else None)
         self._shaders = [None if isinstance(s, Host) else writer.shader(s)[0] for s in program.steps]
-        self._hosts = None in self._shaders
+        self._hosts = None in self._shaders or any([n.__class__ is not int for n in self.nodes])      # values are needed on the way
         self.checks = any([s is not None and s.faults for s in self._shaders])
         temporaries = {b: nbytes(buffer.aval) for b, buffer in enumerate(program.buffers) if buffer.kind == "temp"}
-        lives = lifetimes([parameters(s) for s in program.steps], temporaries)
+        lives = lifetimes(flat.traffic, temporaries)
         self._slot, self.slots = assign(lives, temporaries, device.traits.binding)
         self._free = tuple([j for j, i in enumerate(program.into) if i is None])
         self._shared = shared(device)
@@ -181,9 +185,10 @@ class Executable:
     def text(self) -> str:
         """All WGSL, a header before each step; a shader that several steps run is written once."""
         seen: dict[Shader, int] = {}
+        often = flow.repeats(self.nodes)
         lines = []
         for p, (step, shader) in enumerate(zip(self.program.steps, self._shaders, strict=True)):
-            lines.append(f"// ---- step {p}: {title(step, self.program)}")
+            lines.append(f"// ---- step {p}{_times(often[p])}: {title(step, self.program)}")
             if shader is None:
                 continue
             first = seen.setdefault(shader, p)
@@ -203,8 +208,8 @@ class Bound:
     It keeps bind groups and temporaries, but no Buffer of the caller's: `serials` tells the raw buffers, by number of the program.
     """
 
-    __slots__ = ("__weakref__", "_bounds", "_checks", "_device", "_faults", "_given", "_key", "_lock", "_parts", "_places", "_program", "_slot",
-                 "launches", "serials", "temporaries")
+    __slots__ = ("__weakref__", "_bounds", "_checks", "_device", "_faults", "_given", "_heavy", "_key", "_lock", "_nodes", "_parts", "_pending",
+                 "_places", "_program", "_slot", "launches", "serials", "temporaries")
 
     def __init__(self, executable: Executable, key: tuple, buffers: Sequence[Any], temporaries: list[Any], before: Bound | None) -> None:
         self._program, self._device, self._lock = executable.program, executable.device, executable._shared.lock
@@ -224,13 +229,14 @@ class Bound:
             else:
                 cell = self._faults.cell if shader.faults else None
                 self.launches.append(self._device.launch(shader, [buffers[b] for b in touched], cell))
-        self._parts = list(self._split(self._program.steps))
+        self._nodes, self._pending, self._heavy = executable.nodes, [], 0
+        self._parts = list(self._split(self._program.steps)) if all([n.__class__ is int for n in self._nodes]) else None
         executable._shared.used(self.serials, self)
 
     @property
     def submissions(self) -> list[list[Any]]:
         """The launches of each submission."""
-        return [part for part in self._parts if not isinstance(part, Host)]
+        return [part for part in self._parts or () if not isinstance(part, Host)]
 
     def drop(self) -> None:
         """Forgets this Bound: one of its raw buffers goes away."""
@@ -274,14 +280,68 @@ class Bound:
         """
         faults = self._faults
         with self._lock:                                 # the temporaries are one for all threads and programs
-            if faults.ran and len(self._parts) > 1:      # an earlier run's fault does not end this one
+            if faults.ran and (self._parts is None or len(self._parts) > 1):     # an earlier run's fault does not end this one
                 faults.look()
+            if self._parts is None:
+                self._run(self._nodes)
+                self._flush()
+                return
             for part in self._parts:
                 if part.__class__ is list:
                     faults.ran = self._checks
                     self._device.run(part)
                 elif not self._host(part):
                     return
+
+    # ---- loops and branches
+    def _run(self, nodes: Sequence[flow.Node]) -> bool:
+        """Runs part of the tree: launches wait in `_pending` until a value is needed or they are many. False: a fault ended it."""
+        steps = self._program.steps
+        for n in nodes:
+            if isinstance(n, flow.Replay):
+                if not self._replay(n):
+                    return False
+            elif isinstance(n, flow.Choose):
+                index = self._number(n.index)
+                if not self._run(n.bodies[min(max(index, 0), len(n.bodies) - 1)]):
+                    return False
+            elif isinstance(steps[n], Host):
+                self._flush()
+                if not self._host(steps[n]):
+                    return False
+            else:
+                self._pending += self.launches[n]
+                self._heavy += work(steps[n], self._program)
+                if self._heavy > SUBMISSION or len(self._pending) > LAUNCHES:
+                    self._flush()
+        return True
+
+    def _replay(self, n: flow.Replay) -> bool:
+        if n.length is not None:
+            return all([self._run(n.body) for _ in range(n.length)])
+        turns = FIRST_TURNS
+        while True:
+            if n.test:
+                if not (self._run(n.test) and self._number(n.flag) and self._run(n.body)):
+                    return True
+            else:                                        # some turns ahead of the answer
+                for _ in range(turns):
+                    self._run(n.body)
+                if not self._number(n.flag):
+                    return True
+                turns = min(2 * turns, MOST_TURNS)
+
+    def _number(self, buffer: int) -> int:
+        """The number in a buffer, once all that was said has been done."""
+        self._flush()
+        return int(download(self._device, self.buffer(buffer), self._program.buffers[buffer].aval))
+
+    def _flush(self) -> None:
+        """Submits what waits."""
+        part, self._pending, self._heavy = self._pending, [], 0
+        if part:
+            self._faults.ran = self._checks
+            self._device.run(part)
 
     def _host(self, step: Host) -> bool:
         """Runs a Host step, unless a fault came before it."""
@@ -295,7 +355,7 @@ class Bound:
 
     def time(self, rounds: int = 3) -> list[Timing]:
         """The time of every step, the best of some rounds of the whole program. Outputs that overwrite inputs do so each round."""
-        program = self._program
+        program, often = self._program, flow.repeats(self._nodes)
         best = [float("inf")] * len(program.steps)
         with self._lock:
             for _ in range(rounds):
@@ -308,11 +368,16 @@ class Bound:
                         self._faults.ran = self._checks
                         spent = sum(self._device.time(launches))
                     best[p] = min(best[p], spent)
-        return [Timing(title(s, program), t, sum([program.buffers[b].aval.nbytes for b in dict.fromkeys(parameters(s))]))
-                for s, t in zip(program.steps, best, strict=True)]
+        return [Timing(title(s, program) + _times(often[p]), t, sum([program.buffers[b].aval.nbytes for b in dict.fromkeys(parameters(s))]))
+                for p, (s, t) in enumerate(zip(program.steps, best, strict=True))]
 
     def __repr__(self) -> str:
-        return f"<Bound of {len(self._parts)} parts on {self._device}>"
+        return f"<Bound of {len(self._program.steps)} steps on {self._device}>"
+
+
+def _times(often: int) -> str:
+    """A remark on a step that does not run once."""
+    return "" if often == 1 else f" ({often} times)" if often else " (as often as values say)"
 
 
 def build(program: Program, device: Any) -> Executable:
