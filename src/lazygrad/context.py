@@ -59,6 +59,22 @@ def barred() -> bool:
     return getattr(_own, "depth", 0) > 0
 
 
+def stopping() -> bool:
+    """Whether results made now stay without derivatives."""
+    return bool(BARRED) and barred()
+
+
+class recording:
+    """Within it this thread records derivatives, also inside of `no_grad`."""
+
+    def __enter__(self) -> None:
+        self.depth = getattr(_own, "depth", 0)
+        _own.depth = 0
+
+    def __exit__(self, *exc: object) -> None:
+        _own.depth = self.depth
+
+
 class no_grad:
     """Within it (a `with` block or a decorated function) results do not record how they depend on anything.
 

@@ -186,6 +186,7 @@ class Graph(Scope):
         self._mine("forward", tensors)
         binding = UPDATES.get(roots)
         if binding is None:
+            roots = tuple(plans.known(roots))
             binding = UPDATES[roots] = plans.values(roots)
         stamp = now()
         for h, array in zip(tensors, binding.run(), strict=True):
@@ -260,15 +261,16 @@ class Graph(Scope):
         """The time of every kernel of the tensors' plan, slowest first, as text; of the last backward if none are given."""
         from .runtime.profile import profile
         self._mine("profile", tensors)
-        roots = [h.term for h in tensors]
+        roots = plans.known([h.term for h in tensors])
         if not tensors:
             last = next((LAST[n] for n in self.numbers() if n in LAST), None)
             if last is None:
                 raise GraphError("profile", repr(self), "nothing was run backward yet", "name the tensors: graph.profile(z)")
             root, ct = last if last.__class__ is tuple else (last, None)
-            leaves_ = [t for t in plans.canonical([root.term])[1] if t.needs_grad]
-            found = plans.derivative(root.term, None if ct is None else ct.term, leaves_)
-            roots = [root.term, *(g for g in found if g is not None)]
+            (top,) = plans.known([root.term])
+            leaves_ = [t for t in plans.canonical([top])[1] if t.needs_grad]
+            found = plans.derivative(top, None if ct is None else ct.term, leaves_)
+            roots = [top, *(g for g in found if g is not None)]
         rows = profile(roots, plans.canonical(roots)[1], rounds, plans.device_among(roots))
         total = sum(r.seconds for r in rows)
         return "\n".join([f"{total * 1e6:10.1f} us  in {len(rows)} steps", *map(str, sorted(rows, key=lambda r: -r.seconds))])
@@ -298,6 +300,7 @@ def update(h: Tensor, new: Tensor) -> None:
     key = (h.term, new.term)
     binding = UPDATES.get(key)
     if binding is None:
+        key = h.term, *plans.known([new.term])
         binding = UPDATES[key] = plans.values((), [key])
     binding.run()
 

@@ -131,7 +131,7 @@ def html(graph: Any) -> str:
 
 def explain(tensors: tuple[Tensor, ...]) -> str:
     """Terms, inputs and bytes of the tensors' plan, then what the compiler and the backend say of it."""
-    roots = [h.term for h in tensors]
+    roots = plans.known([h.term for h in tensors])
     _, sources = plans.canonical(roots)
     order = toposort(roots)
     number = {t: i for i, t in enumerate(order)}

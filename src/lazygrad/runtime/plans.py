@@ -19,6 +19,7 @@ from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
 from ..prims.base import REGISTRY
 from . import gradients, tiers
+from .arrays import duplicate
 from .devices import device_of
 from .slots import BUFFERS
 
@@ -81,7 +82,7 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
             sources.append(t)
         else:
             if t.op.scoped and crosses(t):
-                raise TwoDevices
+                raise Traced if any(s.op is leaves.source and s.params[0] <= _placeholders for s in toposort(roots)) else TwoDevices
             key.append((t.op, tuple([number[a] for a in t.args]), t.params, t.aval))
     key.append(tuple([number[r] for r in roots]))
     return tuple(key), sources
@@ -286,11 +287,22 @@ def forward(root: Term) -> Callable[[], np.ndarray]:
 
 
 def _resolved(root: Term) -> Callable[[], Any]:
-    """`forward` of what the root stands for; not kept with the root, whose placeholders will stand for other things."""
-    (found,) = _resolve([root])
-    if found.op is leaves.source:
-        return lambda: BUFFERS[found.params[0]]
-    return found.forward or forward(found)
+    """`forward` of what the root stands for; not kept with the root, whose placeholders will stand for other things.
+
+    It gives a copy: the handle that asks need not keep what the root stands for, nor its buffers, alive.
+    """
+    (found,) = known([root])
+    call = found.forward or forward(found)
+
+    def run() -> Any:
+        array = call()
+        return duplicate(BUFFERS[found.params[0]] if array is None else array)
+    return run
+
+
+def known(roots: Sequence[Term]) -> list[Term]:
+    """`roots` with placeholders replaced by what they stand for; raises where that is not known. Bindings may be kept for these only."""
+    return list(roots) if _resolve is None else _resolve(roots)
 
 
 WITH_COTANGENT: dict[tuple[Term, Term], Callable] = {}       # (root, leaf of the cotangent) -> bound callable

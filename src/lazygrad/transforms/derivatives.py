@@ -66,7 +66,8 @@ class Call:
             args[n] = tree.unflatten(form, places[start:start + count])
             start += count
         del places
-        out = function(*args, **kwargs)
+        out = trace.call(function, args, kwargs)
+        del args
         aux = None
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
@@ -104,7 +105,7 @@ class Result:
             for i in self.aux_at:
                 self.aux[i] = None
             handles += more
-        self.kept = [*call.operands, *T.captured([*self.terms, *(self.aux_terms if has_aux else [])], handles)]
+        self.kept = [*call.operands, *T.captured([*self.terms, *(self.aux_terms if has_aux else [])], self.places, handles)]
 
     def actual(self, terms: Sequence[Term]) -> list[Tensor]:
         """Tensors of Terms over the placeholders, with the actual arguments in their place."""

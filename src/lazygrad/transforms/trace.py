@@ -10,27 +10,25 @@ from __future__ import annotations
 import heapq
 import sys
 import threading
-from collections.abc import Iterable, Sequence
-from sys import getrefcount
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..context import source_line, user_frame
+from ..context import recording, source_line, stopping, user_frame
 from ..data import to_array
 from ..errors import LazygradError, TraceError
 from ..graph import default_graph
-from ..history import history
+from ..history import operands
 from ..ir.aval import Aval, aval
 from ..ir.function import Body
 from ..ir.term import MEMOS, Term, substitute, toposort
+from ..prims.elementwise import stop_gradient
 from ..prims.leaf import closed, leaf, source
 from ..runtime import plans
-from ..runtime.slots import EXACT_COUNTS, Leaf
 from ..tensor import DeepTensor, Tensor, graph_of
 
-PLACEHOLDER = -(1 << 42)               # slots of placeholders: this and below
-
+PLACEHOLDER = -(1 << 42)               # slots of placeholders: this and below, down to those of `ad.control.SCRATCH`
 STACKS = -(1 << 45)                    # slots of what stands for the examples of a placeholder
 
 _free: list[int] = []                  # numbers of placeholders that nothing refers to any more
@@ -39,18 +37,31 @@ _lock = threading.RLock()
 
 ACTIVE: dict[Term, tuple[Trace, Term | None]] = {}      # placeholder -> its trace, and what it stands for (None: not known)
 SUBSTITUTED: dict[tuple, tuple[Term, ...]] = {}
-CAPTURED: dict[tuple[Term, ...], tuple[int, ...]] = {}
-MEMOS.extend((SUBSTITUTED, CAPTURED))
+INNER: dict[tuple, tuple[frozenset[Term], bool]] = {}
+MEMOS.extend((SUBSTITUTED, INNER))
 
 
-def _number() -> int:
-    """The lowest free number: a program that uses a transform again finds the same placeholders, so the same Terms and plans."""
-    global _made
-    with _lock:
-        if _free:
-            return heapq.heappop(_free)
-        _made += 1
-        return _made - 1
+class Argument:
+    """The owner of a placeholder's number, which comes back when no tensor that stands for the argument is left.
+
+    The lowest free number is taken: a program that uses a transform again finds the same placeholders, so the same Terms and
+    plans; but never those that a tensor kept from an earlier use still reads.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        global _made
+        with _lock:
+            if _free:
+                self.number = heapq.heappop(_free)
+            else:
+                self.number, _made = _made, _made + 1
+
+    def __del__(self) -> None:
+        if _free is not None:              # None: interpreter shutdown
+            with _lock:
+                heapq.heappush(_free, self.number)
 
 
 class Trace:
@@ -62,8 +73,8 @@ class Trace:
 
     def __init__(self, kind: str, concrete: bool) -> None:
         self.kind, self.concrete = kind, concrete
-        self.handles: list[Tensor] = []
-        self.actual: list[Term | None] = []
+        self.terms: list[Term] = []        # the placeholders
+        self.owners: list[Argument] = []
 
     def __enter__(self) -> Trace:
         return self
@@ -72,37 +83,34 @@ class Trace:
         """A tensor that stands for an argument: of the type of `like`, in its graph, for the Term `actual` where that is known."""
         return self._placeholder(*((like, None) if isinstance(like, Aval) else (like.term.aval, like.term.graph)), actual)
 
-    def _placeholder(self, av: Aval, graph: int | None, actual: Term | None) -> Tensor:
-        t = leaf(PLACEHOLDER - _number(), graph, av, True)
-        h = t.handle()
-        h.term, h.a, h.b = t, None, None
-        h.code, h.lasti = user_frame(sys._getframe(2))
-        self.handles.append(h)
-        self.actual.append(actual)
-        ACTIVE[t] = self, actual if self.concrete else None
-        return h
-
     def placeholder_like(self, h: Tensor, av: Aval) -> Tensor:
         """One of another type than `h`, in its graph."""
         return self._placeholder(av, h.term.graph, None)
+
+    def _placeholder(self, av: Aval, graph: int | None, actual: Term | None) -> Tensor:
+        owner = Argument()
+        t = leaf(PLACEHOLDER - owner.number, graph, av, True)
+        h = t.handle()
+        h.term, h.a, h.b = t, owner, None
+        h.code, h.lasti = user_frame(sys._getframe(2))
+        self.terms.append(t)
+        self.owners.append(owner)
+        ACTIVE[t] = self, actual if self.concrete else None
+        return h
 
     def stacks(self, n: int) -> list[Term]:
         """For every placeholder a source Term with a leading axis of n: what stands for all examples."""
         return stacked(self.terms, n)
 
-    @property
-    def terms(self) -> list[Term]:
-        """The placeholders."""
-        return [h.term for h in self.handles]
+    def call(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Calls the user's function. A `no_grad` around the transform concerns its results, not what it differentiates."""
+        with recording():
+            return function(*args, **kwargs)
 
     def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        while self.handles:
-            h = self.handles.pop()
-            ACTIVE.pop(h.term, None)
-            # the placeholder is used again only if nobody kept a tensor made of it; an error's traceback does
-            if error is None and EXACT_COUNTS and getrefcount(h) == 2:
-                with _lock:
-                    heapq.heappush(_free, PLACEHOLDER - h.term.params[0])
+        for t in self.terms:
+            ACTIVE.pop(t, None)
+        self.owners.clear()
 
 
 def stacked(placeholders: Sequence[Term], n: int) -> list[Term]:
@@ -160,29 +168,50 @@ def inside(terms: Sequence[Term], env_from: Sequence[Term], env_to: Sequence[Ter
     return found
 
 
-def captured(terms: Sequence[Term], handles: Iterable[Tensor]) -> list[Tensor]:
-    """The leaf tensors that `terms` read: a result has to keep them alive. `handles`: tensors whose history made the Terms."""
-    key = tuple(terms)
-    slots = CAPTURED.get(key)
-    if slots is None:
-        slots = CAPTURED[key] = tuple([t.params[0] for t in toposort(terms) if t.op is source and t.params[0] >= 0])
-    if not slots:
+def captured(terms: Sequence[Term], places: Sequence[Term], handles: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors from outside that `terms` were made of: a result has to keep them, and derivatives flow to them.
+
+    `handles`: tensors whose history made the Terms, over the placeholders `places`.
+    """
+    key = (tuple(terms), tuple(places))
+    found = INNER.get(key)
+    if found is None:
+        inner = set(places)
+        outside = False
+        for t in toposort(terms):
+            if not inner.isdisjoint(t.args):
+                inner.add(t)
+            elif t.op is source and t not in inner:
+                outside = True
+        found = INNER[key] = frozenset(inner), outside
+    inner, outside = found
+    if not outside:
         return []
-    wanted = set(slots)
-    found: dict[int, Tensor] = {}
-    for h in history(*handles):
-        if h.a.__class__ is Leaf and h.a.slot in wanted:
-            found.setdefault(h.a.slot, h)
-    return list(found.values())
+    kept: list[Tensor] = []
+    seen: set[int] = set()
+    stack = list(handles)
+    while stack:
+        h = stack.pop()
+        if id(h) in seen:
+            continue
+        seen.add(id(h))
+        if h.term in inner:
+            stack.extend(operands(h))
+        elif h.term.args or h.term.op is source:           # not a constant
+            kept.append(h)
+    return kept
 
 
-def wrapped(terms: Sequence[Term], operands: Sequence[Tensor], code: Any, at: int) -> list[Tensor]:
-    """Tensors of `terms` with these operands, whose history keeps their leaves."""
-    n = len(operands)
-    a, b = operands[0] if n else None, None if n < 2 else operands[1] if n == 2 else tuple(operands[1:])
+def wrapped(terms: Sequence[Term], of: Sequence[Tensor], code: Any, at: int) -> list[Tensor]:
+    """Tensors of `terms` with the operands `of`, whose history keeps their leaves."""
+    n = len(of)
+    a, b = of[0] if n else None, None if n < 2 else of[1] if n == 2 else tuple(of[1:])
     out = []
-    depth = max([o.term.depth for o in operands], default=-1)
+    depth = max([o.term.depth for o in of], default=-1)
+    barred = stopping()
     for t in terms:
+        if barred and t.needs_grad:
+            t = stop_gradient(t)
         h = (t.handle if t.depth > depth else DeepTensor)()
         h.term, h.a, h.b, h.code, h.lasti = t, a, b, code, at
         out.append(h)

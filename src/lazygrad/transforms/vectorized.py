@@ -112,7 +112,7 @@ def _mapped(code: Any, at: int, function: Callable[..., Any], in_axes: Any, out_
         it = iter(places)
         given, named = tree.unflatten(form, [v if pair is None else next(it) for v, pair in zip(leaves, handles, strict=True)])
         del it, places
-        out = function(*given, **named)
+        out = trace.call(function, given, named)
         del given, named
         found, out_form = tree.flatten(out)
         targets = _axes(out_axes, out, "out_axes")
@@ -122,7 +122,7 @@ def _mapped(code: Any, at: int, function: Callable[..., Any], in_axes: Any, out_
         results = [T.tensor_of(v, "vmap", graph) for v in found]
         mapped = [pair for pair in handles if pair is not None]
         operands = [h for h, _ in mapped] + [v for v in leaves if isinstance(v, Tensor)]
-        kept = [*operands, *T.captured([r.term for r in results], results)]
+        kept = [*operands, *T.captured([r.term for r in results], trace.terms, results)]
         terms = _batched(tuple([r.term for r in results]), tuple(trace.terms), tuple([a for _, a in mapped]), n, tuple(targets))
         terms = T.inside(terms, trace.stacks(n), [_front(h.term, a) for h, a in mapped])
         del results, out, found
