@@ -13,7 +13,7 @@ from test_codegen_programs import CAPS, native
 from lazygrad import compiler, reference
 from lazygrad.ir.aval import aval
 from lazygrad.ir.function import Body
-from lazygrad.ir.kernel import Loop
+from lazygrad.ir.kernel import Loop, text
 from lazygrad.ir.program import Branch, Call, Host, Repeat
 from lazygrad.prims import contraction, control, indexing, leaf, movement, reduction
 from lazygrad.prims import elementwise as E
@@ -442,3 +442,64 @@ def test_a_random_walk_of_sums_sinks():
     program = check(control.picked(t), arrays, 1e-12, [Call])
     assert sum(["State(" in repr(kernel) for kernel in program.kernels]) == 1
 
+
+
+def test_examples_of_a_while_loop_end_one_by_one_in_their_lanes():
+    """Newton's roots of 21 numbers by `batch`: lanes of one kernel, each with a test of its own; and with an inner axis of 3."""
+    from lazygrad.ad.batch import batch
+    for shape in ((), (3,)):
+        one = aval(shape, F8)
+
+        def going(a, x, one=one):
+            err = E.abs(E.sub(E.mul(x, x), a))
+            return [reduction.any(E.lt(E.mul(leaf.like(a, 1e-12), a), err), axes=tuple(range(one.ndim)))]
+
+        a = leaf.leaf(0, 0, one, False)
+        t = control.while_loop(a, a, test=body([one, one], going), body=body([one, one], lambda a, x: [
+            E.mul(leaf.like(x, 0.5), E.add(x, E.div(a, x)))]), consts=1)
+        many = leaf.leaf(1, 0, aval((21, *shape), F8), False)
+        root, steps = batch(control.picked(t), {a: many}, 21)
+        numbers = np.random.default_rng(3).uniform(0.01, 1e5, size=(21, *shape))
+        numbers[4] = 1.0
+        program = check([root, steps], [numbers], 1e-13, [Call], [many])
+        assert any([" serial while " in text(kernel) for kernel in program.kernels])
+
+
+def test_long_loops_in_reverse_take_little_memory():
+    """A scan whose carries are too many to keep is cut into segments: the same derivatives, and an arena of the root of its length."""
+    from lazygrad.ad import control as rules
+    from lazygrad.ad import vjp
+    loss, terms, arrays, _ = predator_and_prey(50, 17, F8, False)
+    kept, rules.MOST = rules.MOST, 64
+    try:
+        roots = vjp([loss], [leaf.like(loss, 1)], terms)
+    finally:
+        rules.MOST = kept
+    check([loss, *roots], arrays, 1e-10, terms=terms)
+
+
+def test_programs_with_loops_are_found_again_by_their_text():
+    from lazygrad.backends import llvm
+    from lazygrad.runtime import tiers
+    av = aval((9,), F8)
+
+    def made(factor):
+        x, = sources(normal(9))
+        t = control.scan(x, body=body([av], lambda s: [E.mul(s, leaf.like(s, factor)), E.sin(s)]), consts=0, carries=1, length=5, reverse=False)
+        return control.picked(t), [x]
+
+    texts = [tiers.request(*made(f), (None, None)) for f in (0.5, 0.25, 0.5)]
+    assert None not in texts and texts[0] == texts[2] != texts[1]
+    first = tiers.build(*made(0.75), (None, None))
+    again = tiers.build(*made(0.75), (None, None))
+    assert again.from_cache and again.native is not None and first.work == again.work
+    assert "loop 5 times" not in compiler.explain(*made(0.5), [None, None], llvm.caps)              # it is one kernel
+
+
+def test_explain_shows_loops_and_what_is_in_them():
+    h, w = aval((3, 24), F4), aval((24, 24), F4)
+    arrays = [normal(24, 24, dtype=F4), normal(3, 24, dtype=F4)]
+    t = control.scan(*sources(*arrays), body=body([w, h], lambda w, h: [E.tanh(contraction.matmul(h, w)), h]), consts=1, carries=1, length=7, reverse=True)
+    story = compiler.explain(control.picked(t), sources(*arrays), [None, None], CAPS)
+    assert "loop 7 times from the end: carries input1 -> output0; rows to output1; reads input0" in story
+    assert "  body:" in story and "tanh" in story.split("== steps")[1]

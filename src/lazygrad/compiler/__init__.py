@@ -25,7 +25,7 @@ from . import fit, grid, loops, memory, replay, story
 from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut
 from .decompose import decompose
 from .epilogue import epilogues
-from .flow import UNKNOWN, in_place, steps
+from .flow import ENDLESS, UNKNOWN, in_place, steps
 from .fuse import MOST, Piece, fuse, reuse
 from .gemm import gemm, operands
 from .lighten import lighten
@@ -364,7 +364,9 @@ def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> in
     if isinstance(s, Gemm):
         return 2 * s.batch * s.m * s.n * s.k + (kernels[s.epilogue].work if s.epilogue is not None else 0)
     if isinstance(s, Repeat):
-        return (UNKNOWN if s.length is None else s.length) * (s.body.work + (s.test.work if s.test is not None else 0))
+        if s.length is None:
+            return max(ENDLESS, UNKNOWN * (s.body.work + (s.test.work if s.test is not None else 0)))
+        return s.length * s.body.work
     if isinstance(s, Branch):
         return max([b.work for b in s.bodies])
     return 10 * sum([buffers[b].aval.size for b in (*s.inputs, *s.outs)])

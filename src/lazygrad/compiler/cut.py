@@ -82,6 +82,7 @@ class Profiles:
         self.table: dict[tuple, Profile] = {}
         self.terms: dict[Term, Profile] = {}
         self.forms: dict[Term, Any] = {}         # of loops, see `recur`
+        self.picks: dict[Term, dict[int, Term]] = {}
 
     def of(self, t: Term) -> Profile:
         found = self.terms.get(t)
@@ -186,6 +187,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
         operands) -> Cut:
     """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM reads as whole buffers."""
     profiles = Profiles(caps)
+    picks = profiles.picks = flow.picks(order)
     kinds = classify(order, caps, profiles)
     products = {} if caps.epilogue else _products(order, roots, sources, into, kinds)
     skipped = {mm for mm, _ in products.values()}
@@ -193,7 +195,6 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
         kinds[t] = GEMM
     order = [t for t in order if t not in skipped]
     order, before, read = updates.find(order, roots, sources, into, kinds)
-    picks = flow.picks(order)
     shaped = {a for t in order if kinds[t] == HOST for a in (t, *t.args)}      # NumPy sees these buffers with their shape
     shaped |= {p for t in order if kinds[t] == HOST for p in picks.get(t, {}).values()}
     results = [r if (b := base(r, kinds)) in shaped else b for r in roots]

@@ -12,6 +12,7 @@ from ..ir.term import Term, toposort
 from ..prims import base as B
 from ..prims.control import cond, scan, while_loop
 
+ENDLESS = 1 << 20    # scalar operations that such a loop is taken to make at least: nobody should have to wait for its end
 UNKNOWN = 1000       # steps that a loop with a test is taken to make, where work is estimated
 
 

@@ -13,16 +13,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..ir import scalar as S
+from ..ir.function import Body
 from ..ir.kernel import Assign, Check, Kernel, Loop, State, Stmt, Store
 from ..ir.program import Caps
-from ..ir.record import record
-from ..ir.term import Term, toposort
+from ..ir.record import changed, record
+from ..ir.term import Term, substitute, toposort
 from ..prims import base as B
+from ..prims import reduction
+from ..prims.leaf import constant
 from . import flow, grid, loops
 from .cut import FLOW, HOST, RECUR, Cut, Group, Profiles, classify, elementwise
 from .facts import Facts, holds
 from .loops import Out
 from .lower import Faults, Lowering, axis_vars
+from .simplify import simplify
 
 STATES = 64          # numbers that one lane carries at most
 UNROLLED = 16        # elements of a small axis that is written out
@@ -197,6 +201,8 @@ class Recurrence:
             params[p] = self._reader(dict(elements), p.aval.dtype)
         if sum(map(len, self.states)) > STATES:
             raise Unfit
+        if s.test is not None and s.test.results[0].aval.ndim and (form.lanes != s.test.results[0].aval.shape or not form.lead):
+            raise Unfit                          # every example ends by itself: then it is a lane
         self.inside = Inside(profiles, params, code)
 
     @staticmethod
@@ -232,7 +238,7 @@ class Recurrence:
         rows = {j: self.result(s.body.results[k + j]) for j in ys}
         test = None
         if s.test is not None:
-            test = self.inside.value(s.test.results[0], ())
+            test = self.inside.value(s.test.results[0], self.lanes if s.test.results[0].aval.ndim else ())
         owner = {name: j for j, elements in enumerate(self.states) for _, name in elements}
         new: dict[int, list[S.Scalar]] = {}
         todo = list(wanted)
@@ -284,15 +290,36 @@ def native(t: Term, caps: Caps, profiles: Profiles) -> bool:
     return True
 
 
-def form(t: Term, profiles: Profiles) -> Form | None:
-    """The form in which a loop is a kernel with states, None where it has none: found by trying, once."""
+def form(t: Term, profiles: Profiles) -> tuple[Form, flow.Steps] | None:
+    """The form in which a loop is a kernel with states, and its steps then; None where it has none: found by trying, once."""
     if t not in profiles.forms:
-        profiles.forms[t] = _form(t, profiles)
+        s = flow.steps(t)
+        counted = len(s.init) in profiles.picks.get(t, ())
+        lanewise = None if counted else apart(s, profiles.caps)
+        found = _form(t, s, profiles) if lanewise is None else _form(t, lanewise, profiles)
+        profiles.forms[t] = found and (found, s if lanewise is None else lanewise)
     return profiles.forms[t]
 
 
-def _form(t: Term, profiles: Profiles) -> Form | None:
-    s = flow.steps(t)
+def apart(s: flow.Steps, caps: Caps) -> flow.Steps | None:
+    """A loop that goes on as long as any of many examples does, and changes only those that do, as one in which each has its own test."""
+    if s.test is None or s.test.results[0].op is not reduction.any:
+        return None
+    alive = s.test.results[0].args[0]
+    if s.test.results[0].keywords["axes"] != tuple(range(alive.aval.ndim)):
+        return None
+    if alive.op.name == "cast" or any([p.aval.shape[:alive.aval.ndim] != alive.aval.shape for p in s.carried]):
+        return None
+
+    def where(value: bool) -> tuple[Term, ...]:
+        return tuple(simplify(substitute(s.body.results, {alive: constant(value, alive.aval.shape, alive.aval.dtype)}), caps))
+
+    if where(False) != s.carried:
+        return None
+    return changed(s, body=Body(s.body.params, where(True)), test=Body(s.test.params, (alive,)))
+
+
+def _form(t: Term, s: flow.Steps, profiles: Profiles) -> Form | None:
     if s.length == 0 or any([a.aval.dtype.name not in profiles.caps.dtypes for a in (*t.args, *s.body.results)]):
         return None
     avals = [x.aval for x in (*s.consts, *s.xs)]
@@ -332,8 +359,8 @@ def outside(outer: Lowering, operands: Sequence[Term]) -> Callable:
 def lower(cut: Cut, group: Group, faults: Faults, caps: Caps, ready) -> list[tuple[Kernel, list[Term]]]:
     """The kernels of a loop: one for what has lanes, one for what has none, each where something of it is wanted."""
     t = group.members[0]
-    s, picked = flow.steps(t), cut.picks[t]
-    found = form(t, cut.profiles)
+    picked = cut.picks[t]
+    found, s = form(t, cut.profiles)
     k = len(s.init)
     kernels = []
     for uniform in (False, True) if found.lanes else (True,):
@@ -416,4 +443,6 @@ def _kernel(outer: Lowering, r: Recurrence, kept: list[int], rows: list[int], pi
             body = loops.over(name, extent, body, "vector" if depth == len(extents) - 1 else "serial", False)
     outer.cost = max(len(done), 1)
     size = int(np.prod(lanes, dtype=object)) * (flow.UNKNOWN if s.length is None else s.length)
+    if s.length is None:
+        outer.cost = max(outer.cost, flow.ENDLESS // size)
     return outer.finish(body, size)
