@@ -6,6 +6,7 @@ import gpu
 import numpy as np
 import pytest
 from program_interpreter import run_program
+from test_loops_random import case
 from test_loops_terms import F4, I4, body, normal, predator_and_prey, put, sources
 
 from lazygrad import reference
@@ -188,3 +189,9 @@ def test_numpy_runs_what_the_device_has_no_code_for():
     t = control.scan(*sources(*arrays), body=body([mat, vec], lambda a, v: [linalg.solve(E.add(a, total(a)), v), v]), consts=1, carries=1, length=3,
                      reverse=False)
     check(control.picked(t), arrays, 1e-4)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_loops(seed):
+    roots, used, kept = case(seed, F4)
+    check(roots, kept, 1e-3, terms=used)                         # float32, sums in another order, a few steps of sines
