@@ -215,3 +215,7 @@ ROWS.update(LINALG)
 from samples_fourier import SAMPLES as FOURIER  # noqa: E402
 
 ROWS.update(FOURIER)
+
+from samples_special import SAMPLES as SPECIAL  # noqa: E402
+
+ROWS.update(SPECIAL)

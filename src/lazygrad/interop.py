@@ -19,7 +19,7 @@ REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "mi
 
 
 def lookup(name: str, module: str = "") -> Callable | None:
-    """The function here that means NumPy's `name`."""
+    """The function here that means NumPy's `name`; or SciPy's, whose special functions are NumPy's ufuncs too."""
     import lazygrad
     space: Any = lazygrad
     part = module.rpartition(".")[2]
@@ -29,7 +29,7 @@ def lookup(name: str, module: str = "") -> Callable | None:
         found = getattr(space, candidate, None) if candidate else None
         if callable(found) and not isinstance(found, type):
             return found
-    return None
+    return getattr(lazygrad.special, name, None) if space is lazygrad and not hasattr(np, name) else None
 
 
 def ufunc_call(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]) -> Any:

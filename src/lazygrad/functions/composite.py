@@ -169,7 +169,10 @@ def logit(x: Term) -> Term:
     [0.0]
     """
     x = inexact(x)
-    return P.sub(P.log(x), P.log1p(P.neg(x)))
+    middle = P.lt(P.abs(P.sub(x, fill(x, 0.5))), fill(x, 0.25))          # there 2 x - 1 is exact, and the logarithms do not cancel
+    s = P.where(middle, P.sub(scale(x, 2), fill(x, 1)), fill(x, 0))
+    y = P.where(middle, fill(x, 0.5), x)
+    return P.where(middle, P.sub(P.log1p(s), P.log1p(P.neg(s))), P.sub(P.log(y), P.log1p(P.neg(y))))
 
 
 @public(method=True)

@@ -1,0 +1,420 @@
+"""Special functions under SciPy's names.
+
+In: tensors and Python numbers that broadcast and promote; integers count as float32. Out: tensors. Rows of one primitive are a
+table; what is made of several follows it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+
+from ..errors import DTypeError, ShapeError
+from ..ir.term import Term
+from ..lift import Operand
+from ..prims import incomplete as N
+from ..prims import special as S
+from ..prims.base import Prim
+from .composite import fill, scale
+from .elementwise import ordered
+from .promotion import P, broadcast, inexact, pair, reshaped, together
+from .reductions import Axis, shift
+from .reductions import log_softmax as log_softmax_along
+from .reductions import logsumexp as logsumexp_along
+from .reductions import softmax as softmax_along
+from .table import public
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+# name, what it is, an argument, the value there
+
+UNARY = [
+    ("erfinv", "the inverse of erf, on [-1, 1]", 0.0, 0.0),
+    ("erfcinv", "the inverse of erfc, on [0, 2]", 1.0, 0.0),
+    ("erfcx", "exp(x*x) erfc(x), which does not underflow", 0.0, 1.0),
+    ("dawsn", "Dawson's integral exp(-x*x) ∫₀ˣ exp(t*t) dt", 0.0, 0.0),
+    ("ndtr", "the distribution function of the standard normal distribution", 0.0, 0.5),
+    ("ndtri", "the inverse of ndtr, on [0, 1]", 0.5, 0.0),
+    ("log_ndtr", "log(ndtr(x)), which does not underflow", 100.0, 0.0),
+    ("gamma", "the gamma function", 5.0, 24.0),
+    ("gammasgn", "the sign of gamma(x); without derivative", -0.5, -1.0),
+    ("exp1", "the exponential integral ∫ exp(-t) / t dt from x to infinity", math.inf, 0.0),
+    ("expi", "the exponential integral ∫ exp(t) / t dt up to x", -math.inf, 0.0),
+    ("j0", "the Bessel function J of order 0", 0.0, 1.0),
+    ("j1", "the Bessel function J of order 1", 0.0, 0.0),
+    ("y0", "the Bessel function Y of order 0, for x > 0", 0.0, -math.inf),
+    ("y1", "the Bessel function Y of order 1, for x > 0", 0.0, -math.inf),
+    ("i0", "the modified Bessel function I of order 0", 0.0, 1.0),
+    ("i1", "the modified Bessel function I of order 1", 0.0, 0.0),
+    ("k0", "the modified Bessel function K of order 0, for x > 0", 0.0, math.inf),
+    ("k1", "the modified Bessel function K of order 1, for x > 0", 0.0, math.inf),
+    ("i0e", "exp(-|x|) i0(x)", 0.0, 1.0),
+    ("i1e", "exp(-|x|) i1(x)", 0.0, 0.0),
+    ("k0e", "exp(x) k0(x)", 0.0, math.inf),
+    ("k1e", "exp(x) k1(x)", 0.0, math.inf),
+]
+
+BINARY = [
+    ("beta", "the beta function Γ(x) Γ(y) / Γ(x + y)", (2.0, 1.0), 0.5),
+    ("betaln", "log |beta(x, y)|", (1.0, 1.0), 0.0),
+    ("poch", "Pochhammer's symbol Γ(x + y) / Γ(x)", (1.0, 1.0), 1.0),
+    ("jv", "the Bessel function J of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
+    ("yv", "the Bessel function Y of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), -math.inf),
+    ("iv", "the modified Bessel function I of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
+    ("kv", "the modified Bessel function K of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), math.inf),
+    ("ive", "exp(-|y|) iv(x, y); the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
+    ("kve", "exp(y) kv(x, y); the derivative is by y, the order is a constant to it", (1.0, 0.0), math.inf),
+]
+
+
+def _documented(rule: Callable, name: str, what: str, args: str, value: float, more: str) -> Callable:
+    rule.__name__ = rule.__qualname__ = name
+    shown = [value]
+    rule.__doc__ = (f"{what[0].upper()}{what[1:]}. {more}\n\n    >>> import lazygrad as lg\n    >>> lg.special.{name}({args}).tolist()\n    {shown}\n    ")
+    return public(space="special")(rule)
+
+
+def _given(x: float) -> str:
+    return f"lg.asarray([{x}])" if math.isfinite(x) else f"lg.asarray([float('{x}')])"
+
+
+def unary(prim: Prim, name: str, what: str, x: float, value: float) -> Callable:
+    def rule(x: Term) -> Term:
+        return prim(*ordered(name, (inexact(x),)))
+    return _documented(rule, name, what, _given(x), value, "Elementwise; shape and dtype of x.")
+
+
+def binary(prim: Prim, name: str, what: str, x: tuple[float, float], value: float) -> Callable:
+    def rule(x: Operand, y: Operand) -> Term:
+        return prim(*_two(name, x, y))
+    return _documented(rule, name, what, f"{_given(x[0])}, {x[1]}", value, "Elementwise; shapes broadcast, dtypes promote.")
+
+
+def _two(op: str, x: Operand, y: Operand) -> tuple[Term, Term]:
+    return ordered(op, tuple(map(inexact, pair(op, x, y))))
+
+
+RULES = {row[0]: unary(getattr(S, row[0]), *row) for row in UNARY} | {row[0]: binary(getattr(S, row[0]), *row) for row in BINARY}
+
+
+# ---- gamma, zeta -----------------------------------------------------------------------------------------------------
+
+@public(space="special")
+def polygamma(n: int, x: Term) -> Term:
+    """The n-th derivative of digamma, n a whole number from 0. Elementwise; shape and dtype of x.
+
+    >>> import lazygrad as lg
+    >>> round(lg.special.polygamma(1, lg.asarray([1.0])).item(), 4)                      # pi ** 2 / 6
+    1.6449
+    """
+    if operator.index(n) < 0:
+        raise DTypeError("polygamma", f"n={n}", "a derivative has an order of 0 or more", "pass a whole number")
+    x, = ordered("polygamma", (inexact(x),))
+    return P.polygamma(x, n=operator.index(n)) if n else P.digamma(x)
+
+
+@public(space="special")
+def multigammaln(a: Term, d: int) -> Term:
+    """The logarithm of the d-dimensional gamma function, for a > (d - 1) / 2. Elementwise; shape and dtype of a.
+
+    >>> import lazygrad as lg
+    >>> lg.special.multigammaln(lg.asarray([1.0]), 1).tolist()
+    [0.0]
+    """
+    if operator.index(d) < 1:
+        raise ShapeError("multigammaln", f"d={d}", "there is one dimension at least", "pass a whole number")
+    a, = ordered("multigammaln", (inexact(a),))
+    # π^(d(d-1)/4) prod of Γ(a - j/2), j < d
+    out = fill(a, d * (d - 1) / 4 * math.log(math.pi))
+    for j in range(d):
+        out = P.add(out, P.lgamma(P.sub(a, fill(a, j / 2))))
+    return out
+
+
+@public(space="special")
+def zeta(x: Operand, q: Operand = 1.0) -> Term:
+    """Hurwitz's zeta function, sum over n >= 0 of (q + n)**-x, for x > 1 and q > 0; Riemann's for q = 1. Derivatives by both.
+
+    >>> import lazygrad as lg
+    >>> round(lg.special.zeta(lg.asarray([2.0])).item(), 4)                              # pi ** 2 / 6
+    1.6449
+    """
+    return N.zeta(*_two("zeta", x, q), k=0)
+
+
+# ---- incomplete functions --------------------------------------------------------------------------------------------
+
+@public(space="special")
+def gammainc(a: Operand, x: Operand) -> Term:
+    """The regularised lower incomplete gamma function P(a, x) = ∫₀ˣ t^(a-1) exp(-t) dt / Γ(a), a >= 0, x >= 0.
+
+    Derivatives by a and by x, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.gammainc(lg.asarray([1.0]), 0.0).tolist()
+    [0.0]
+    """
+    return N.gammainc(*_two("gammainc", a, x), k=0)
+
+
+@public(space="special")
+def gammaincc(a: Operand, x: Operand) -> Term:
+    """1 - gammainc(a, x), exact where it is small. Derivatives by a and by x, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.gammaincc(lg.asarray([1.0]), 0.0).tolist()
+    [1.0]
+    """
+    return N.gammaincc(*_two("gammaincc", a, x))
+
+
+@public(space="special")
+def betainc(a: Operand, b: Operand, x: Operand) -> Term:
+    """The regularised incomplete beta function I_x(a, b) = ∫₀ˣ t^(a-1) (1-t)^(b-1) dt / B(a, b), a > 0, b > 0, 0 <= x <= 1.
+
+    Derivatives by all three, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.betainc(lg.asarray([1.0]), 1.0, 0.25).tolist()
+    [0.25]
+    """
+    return N.betainc(*ordered("betainc", tuple(map(inexact, together("betainc", (a, b, x))))), i=0, j=0)
+
+
+@public(space="special")
+def betaincc(a: Operand, b: Operand, x: Operand) -> Term:
+    """1 - betainc(a, b, x) = betainc(b, a, 1 - x). Derivatives by all three, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.betaincc(lg.asarray([1.0]), 1.0, 0.25).tolist()
+    [0.75]
+    """
+    a, b, x = ordered("betaincc", tuple(map(inexact, together("betaincc", (a, b, x)))))
+    return N.betainc(b, a, P.sub(fill(x, 1), x), i=0, j=0)
+
+
+# ---- Bessel functions of a sphere ------------------------------------------------------------------------------------
+
+def _spherical(letter: str, what: str, x: float, value: float) -> Callable:
+    name = f"spherical_{letter}n"
+    prim = getattr(S, name)
+
+    def rule(n: int, z: Term, derivative: bool = False) -> Term:
+        order = operator.index(n)
+        if order < 0:
+            raise DTypeError(name, f"n={n}", "an order is 0 or more", "pass a whole number")
+        z, = ordered(name, (inexact(z),))
+        if not derivative:
+            return prim(z, n=order)
+        return prim.derivative.rule(None, z, n=order)[0](fill(z, 1))
+
+    rule.__name__ = rule.__qualname__ = name
+    rule.__doc__ = (f"The {what} spherical Bessel function of order n (a whole number), or its derivative. Elementwise; shape and dtype of z.\n\n"
+                    f"    >>> import lazygrad as lg\n    >>> lg.special.{name}(0, {_given(x)}).tolist()\n    {[value]}\n    ")
+    return public(space="special")(rule)
+
+
+spherical_jn = _spherical("j", "first", 0.0, 1.0)
+spherical_yn = _spherical("y", "second", 0.0, -math.inf)
+spherical_in = _spherical("i", "first modified", 0.0, 1.0)
+spherical_kn = _spherical("k", "second modified", math.inf, 0.0)
+
+
+# ---- entropies ---------------------------------------------------------------------------------------------------------
+
+@public(space="special")
+def xlog1py(x: Operand, y: Operand) -> Term:
+    """x * log1p(y), 0 where x is 0 (and y is not NaN). Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.xlog1py(lg.asarray([0.0, 2.0]), 0.0).tolist()
+    [0.0, 0.0]
+    """
+    x, y = _two("xlog1py", x, y)
+    # only where log1p(y) is not finite: elsewhere the derivative by x at 0 is log1p(y)
+    hole = P.bit_and(P.eq(x, fill(x, 0)), P.bit_or(P.le(y, fill(y, -1)), P.isinf(y)))
+    return P.mul(x, P.log1p(P.where(hole, fill(y, 0), y)))
+
+
+@public(space="special")
+def entr(x: Term) -> Term:
+    """-x log(x), 0 at 0, -inf below. Elementwise; shape and dtype of x.
+
+    >>> import lazygrad as lg
+    >>> lg.special.entr(lg.asarray([0.0, -1.0])).tolist()
+    [0.0, -inf]
+    """
+    x, = ordered("entr", (inexact(x),))
+    zero = fill(x, 0)
+    inside = P.bit_or(P.gt(x, zero), P.isnan(x))
+    return P.where(inside, P.neg(P.mul(x, P.log(P.where(inside, x, fill(x, 1))))), P.where(P.eq(x, zero), zero, fill(x, -math.inf)))
+
+
+def _relative(x: Term, y: Term) -> Term:
+    """x log(x / y) and its values on the border; NaN for NaN."""
+    zero, one = fill(x, 0), fill(x, 1)
+    inside = P.bit_and(P.gt(x, zero), P.gt(y, zero))
+    u, v = P.where(inside, x, one), P.where(inside, y, one)
+    ratio = P.div(u, v)
+    near = P.bit_and(P.gt(ratio, fill(x, 0.5)), P.lt(ratio, fill(x, 2)))
+    apart = P.bit_or(P.isinf(ratio), P.eq(ratio, zero))          # the quotient left the range
+    usual = P.log(P.where(P.bit_or(near, apart), one, ratio))
+    close = P.log1p(P.where(near, P.div(P.sub(u, v), v), zero))
+    wide = P.sub(P.log(P.where(apart, u, one)), P.log(P.where(apart, v, one)))
+    value = P.mul(u, P.where(near, close, P.where(apart, wide, usual)))
+    border = P.where(P.bit_and(P.eq(x, zero), P.ge(y, zero)), zero, fill(x, math.inf))
+    nan = P.bit_or(P.isnan(x), P.isnan(y))
+    return P.where(inside, value, P.where(nan, fill(x, math.nan), border))
+
+
+@public(space="special")
+def rel_entr(x: Operand, y: Operand) -> Term:
+    """x log(x / y) for x, y > 0; 0 where x is 0 and y >= 0; inf elsewhere. Shapes broadcast. The gradient is 0 on the border.
+
+    >>> import lazygrad as lg
+    >>> lg.special.rel_entr(lg.asarray([0.0, 1.0, -1.0]), 1.0).tolist()
+    [0.0, 0.0, inf]
+    """
+    return _relative(*_two("rel_entr", x, y))
+
+
+@public(space="special")
+def kl_div(x: Operand, y: Operand) -> Term:
+    """x log(x / y) - x + y for x, y > 0; y where x is 0 and y >= 0; inf elsewhere. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.kl_div(lg.asarray([0.0, 1.0, -1.0]), 1.0).tolist()
+    [1.0, 0.0, inf]
+    """
+    x, y = _two("kl_div", x, y)
+    out = _relative(x, y)
+    finite = P.isfinite(out)
+    out = P.where(finite, P.add(out, P.where(finite, P.sub(y, x), fill(x, 0))), out)
+    # near y the terms cancel: with r = (x - y) / y it is y ((1 + r) log(1 + r) - r), the sum over k > 1 of (-r)^k / (k (k - 1)) times y
+    one = fill(x, 1)
+    inside = P.bit_and(P.gt(x, fill(x, 0)), P.gt(y, fill(y, 0)))
+    ratio = P.div(P.where(inside, x, fill(x, 0)), P.where(inside, y, one))
+    near = P.lt(P.abs(P.sub(ratio, one)), fill(x, 0.125))
+    v = P.where(near, y, one)
+    r = P.div(P.sub(v, P.where(near, x, one)), v)
+    series = fill(x, 1 / (20 * 19))
+    for k in range(19, 1, -1):
+        series = P.add(P.mul(series, r), fill(x, 1 / (k * (k - 1))))
+    return P.where(near, P.mul(v, P.mul(P.square(r), series)), out)
+
+
+# ---- over axes, with SciPy's arguments ----------------------------------------------------------------------------------
+
+@public(space="special")
+def logsumexp(a: Term, axis: Axis = None, b: Operand = None, keepdims: bool = False) -> Term:
+    """log(sum(b * exp(a))) over `axis`, all of them unless given, without overflow; NaN where the sum is negative. b broadcasts.
+
+    >>> import lazygrad as lg
+    >>> lg.special.logsumexp(lg.asarray([1000.0, 1000.0]), b=0.5).tolist()
+    1000.0
+    """
+    if b is None:
+        return logsumexp_along(a, axis, keepdims)
+    a, b = _two("logsumexp", a, b)
+    counts = P.ne(b, fill(b, 0))
+    a = P.where(counts, a, fill(a, -math.inf))                     # what counts nothing must not be the largest
+    top = shift(a, axis, "logsumexp")
+    top = P.where(P.isfinite(top), top, fill(top, 0))
+    total = P.mul(b, P.exp(P.sub(a, broadcast(top, a.aval.shape))))
+    axes = tuple([k for k, n in enumerate(top.aval.shape) if n != a.aval.shape[k] or axis is None or k in _axes(axis, a.aval.ndim)])
+    s = reshaped(P.sum(total, axes=axes), top.aval.shape)
+    out = P.add(P.where(P.eq(s, fill(s, 0)), fill(s, -math.inf), P.log(s)), top)
+    return out if keepdims else reshaped(out, tuple([n for k, n in enumerate(out.aval.shape) if k not in axes]))
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    return tuple([k % ndim for k in (axis if isinstance(axis, tuple) else (axis,))])
+
+
+@public(space="special")
+def softmax(x: Term, axis: Axis = None) -> Term:
+    """exp(x) / sum(exp(x)) over `axis`, all of them unless given, without overflow.
+
+    >>> import lazygrad as lg
+    >>> lg.special.softmax(lg.asarray([[1000.0], [1000.0]])).tolist()
+    [[0.5], [0.5]]
+    """
+    return softmax_along(x, axis)
+
+
+@public(space="special")
+def log_softmax(x: Term, axis: Axis = None) -> Term:
+    """log(softmax(x)) without overflow or underflow.
+
+    >>> import lazygrad as lg
+    >>> lg.special.log_softmax(lg.asarray([[1000.0], [0.0]])).tolist()
+    [[0.0], [-1000.0]]
+    """
+    return log_softmax_along(x, axis)
+
+
+# ---- losses and transformations -----------------------------------------------------------------------------------------
+
+@public(space="special")
+def exprel(x: Term) -> Term:
+    """(exp(x) - 1) / x, 1 at 0. Elementwise; shape and dtype of x.
+
+    >>> import lazygrad as lg
+    >>> lg.special.exprel(lg.asarray([0.0])).tolist()
+    [1.0]
+    """
+    x, = ordered("exprel", (inexact(x),))
+    small = P.lt(P.abs(x), fill(x, 0.25))                 # near 0 the quotient's derivatives lose all digits
+    series = fill(x, 1 / math.factorial(15))
+    for k in range(14, 0, -1):
+        series = P.add(P.mul(series, x), fill(x, 1 / math.factorial(k)))
+    y = P.where(small, fill(x, 1), x)
+    return P.where(small, series, P.div(P.expm1(y), y))
+
+
+@public(space="special")
+def boxcox(x: Operand, lmbda: Operand) -> Term:
+    """(x ** lmbda - 1) / lmbda, log(x) for lmbda 0. Shapes broadcast. Derivatives by both.
+
+    >>> import lazygrad as lg
+    >>> lg.special.boxcox(lg.asarray([1.0, 3.0]), 1.0).tolist()
+    [0.0, 2.0]
+    """
+    x, l = _two("boxcox", x, lmbda)
+    log, zero = P.log(x), P.eq(l, fill(l, 0))
+    # (exp(u) - 1) / lmbda, u = lmbda log(x); for small u, lmbda 0 among them, log(x) (exp(u) - 1) / u
+    hole = P.bit_and(zero, P.isinf(log))
+    u = P.mul(l, P.where(hole, fill(x, 1), log))
+    small = P.bit_or(zero, P.lt(P.abs(u), fill(u, 0.25)))
+    return P.where(small, P.mul(log, exprel(P.where(small, u, fill(u, 0)))), P.div(P.expm1(u), P.where(small, fill(l, 1), l)))
+
+
+@public(space="special")
+def huber(delta: Operand, r: Operand) -> Term:
+    """r² / 2 where |r| <= delta, else delta (|r| - delta / 2); inf for a negative delta. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.huber(1.0, lg.asarray([1.0, 3.0])).tolist()
+    [0.5, 2.5]
+    """
+    d, r = _two("huber", delta, r)
+    size = P.abs(r)
+    out = P.where(P.le(size, d), scale(P.square(r), 0.5), P.mul(d, P.sub(size, scale(d, 0.5))))
+    return P.where(P.lt(d, fill(d, 0)), fill(d, math.inf), out)
+
+
+@public(space="special")
+def pseudo_huber(delta: Operand, r: Operand) -> Term:
+    """delta² (sqrt(1 + (r / delta)²) - 1), 0 where delta or r is 0, inf for a negative delta. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.pseudo_huber(1.0, lg.asarray([0.0])).tolist()
+    [0.0]
+    """
+    d, r = _two("pseudo_huber", delta, r)
+    zero, one = fill(d, 0), fill(d, 1)
+    safe = P.where(P.bit_or(P.eq(d, zero), P.bit_and(P.isnan(d), P.eq(r, zero))), one, d)
+    t = P.square(P.div(r, safe))
+    # sqrt(1 + t) - 1 = t / (sqrt(1 + t) + 1): no cancellation
+    out = P.div(P.mul(P.square(safe), t), P.add(P.sqrt(P.add(one, t)), one))
+    return P.where(P.lt(d, zero), fill(d, math.inf), P.where(P.eq(d, zero), zero, out))

@@ -1,0 +1,39 @@
+"""lazygrad.special: special functions under SciPy's names, with derivatives; the incomplete ones by all their arguments.
+
+>>> import lazygrad as lg
+>>> x = lg.tensor([0.5])
+>>> lg.special.betainc(1.0, 1.0, x).backward()
+>>> x.grad.value
+array([1.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .functions import special as _functions  # noqa: F401  (it fills the table)
+from .functions.table import FUNCTIONS, SPACES
+
+# SciPy's name: the name in the main namespace
+SHARED = {"gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "erf": "erf", "erfc": "erfc", "expit": "sigmoid",
+          "logit": "logit", "log_expit": "log_sigmoid", "xlogy": "xlogy", "sinc": "sinc", "expm1": "expm1", "log1p": "log1p", "exp2": "exp2",
+          "cbrt": "cbrt", "softplus": "softplus"}
+
+__all__ = sorted([*SPACES["special"], *SHARED])
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """The functions, made on first use."""
+    if name in SHARED:
+        found = FUNCTIONS[SHARED[name]]
+    elif name in SPACES["special"]:
+        found = SPACES["special"][name]
+    else:
+        raise AttributeError(f"module 'lazygrad.special' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,41 @@
+"""Sample arguments of the special functions: rows of the form of samples.py, whose table takes them up (import that module first)."""
+
+from __future__ import annotations
+
+import numpy as np
+from samples import SHAPES, Arg, Row
+
+from lazygrad.prims import incomplete, special  # noqa: F401  (they register)
+
+NAMES = {
+    ("real",): "erfcx dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
+    ("positive",): "gamma gammasgn exp1 y0 y1 k0 k1 k0e k1e",
+    ("unit",): "erfinv",
+    ("positive", "positive"): "beta betaln poch gammaincc",
+}
+
+SAMPLES: dict[str, list[Row]] = {name: [Row(tuple([Arg(s, d) for d in domains])) for s in SHAPES] for domains, names in NAMES.items()
+                                 for name in names.split()}
+
+# the order is a constant to derivatives: test_special.py takes difference quotients by the argument
+SAMPLES.update({name: [Row((Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES] for name in ("jv", "yv", "iv", "kv", "ive", "kve")})
+
+
+def fractions(shape):
+    """Between 0.1 and 0.9."""
+    return Row((Arg(shape),), make=lambda rng, dtype: (np.asarray(rng.uniform(0.1, 0.9, shape)).astype(dtype),))
+
+
+def beta_arguments(shape, i, j):
+    return Row((Arg(shape), Arg(shape), Arg(shape)), {"i": i, "j": j}, make=lambda rng, dtype: tuple(
+        [np.asarray(rng.uniform(low, high, shape)).astype(dtype) for low, high in ((0.3, 3.0), (0.3, 3.0), (0.1, 0.9))]))
+
+
+SAMPLES["ndtri"] = [fractions(s) for s in SHAPES]
+SAMPLES["erfcinv"] = [fractions(s) for s in SHAPES]
+SAMPLES["gammainc"] = [Row((Arg(s, "positive"), Arg(s, "positive")), {"k": k}) for s in SHAPES for k in (0, 1)] + [
+    Row((Arg((4,), "positive"), Arg((4,), "above one")), {"k": k}) for k in (0, 2)]
+SAMPLES["betainc"] = [beta_arguments(s, i, j) for s in SHAPES for i, j in ((0, 0), (1, 0))] + [beta_arguments((4,), i, j) for i, j in ((0, 2), (1, 1))]
+SAMPLES["zeta"] = [Row((Arg(s, "above one"), Arg(s, "positive")), {"k": k}) for s in SHAPES for k in (0, 1)]
+for _letter in "jyik":
+    SAMPLES[f"spherical_{_letter}n"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES[:3] for n in (0, 1, 3)]
