@@ -503,3 +503,23 @@ def test_explain_shows_loops_and_what_is_in_them():
     story = compiler.explain(control.picked(t), sources(*arrays), [None, None], CAPS)
     assert "loop 7 times from the end: carries input1 -> output0; rows to output1; reads input0" in story
     assert "  body:" in story and "tanh" in story.split("== steps")[1]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("dtype", [np.dtype(n) for n in ("bool", "int8", "uint8", "int32", "uint64", "int64", "float16")], ids=str)
+def test_carries_of_every_kind(dtype, wide):
+    """Integers that wrap, bools that turn, half precision; in registers, and (where every element reads all) as a step over a body."""
+    av = aval((21,), dtype)
+
+    def step(s, x):
+        if dtype.kind == "b":
+            new, all_ = E.bit_xor(s, x), movement.broadcast_to(reduction.any(s, axes=(0,)), shape=(21,))
+            return (E.bit_and(new, all_) if wide else new), E.bit_not(s)
+        new = E.add(E.mul(s, leaf.like(s, 3)), x) if dtype.kind != "f" else E.tanh(E.add(s, x))
+        most = movement.broadcast_to(reduction.max(s, axes=(0,)), shape=(21,))
+        return (E.minimum(new, most) if wide else new), E.maximum(s, x)
+
+    rng = np.random.default_rng(5)
+    arrays = [(rng.integers(0, 2 if dtype.kind == "b" else 100, size=s) / (1 if dtype.kind != "f" else 100)).astype(dtype) for s in ((21,), (9, 21))]
+    t = control.scan(*sources(*arrays), body=body([av, av], step), consts=0, carries=1, length=9, reverse=False)
+    check(control.picked(t), arrays, 4e-3 if dtype.kind == "f" else 0, [Repeat] if wide else [Call])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.kernel import Loop, Stmt
 from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step
 from ..ir.record import changed, record
 from ..ir.term import Term
@@ -66,9 +67,19 @@ def _timed(f) -> float:
     return time.perf_counter() - start
 
 
+def _loops(body: Sequence[Stmt]) -> list[Loop]:
+    found = [s for s in body if isinstance(s, Loop)]
+    for s in found:                                  # grows while it is read
+        found += [x for x in s.body if isinstance(x, Loop)]
+    return found
+
+
 def _described(program: Program, s: Step, seconds: float) -> tuple[str, float, int]:
     if isinstance(s, Call):
+        loops = [x for x in _loops(program.kernels[s.kernel].body) if x.states or x.test is not None]
         name, used = f"kernel {s.kernel}", s.buffers
+        if loops:
+            name += f", a loop in registers, {'as often as a test says' if loops[0].test is not None else f'{loops[0].extent} times'}"
     elif isinstance(s, Gemm):
         name, used = f"matmul {s.batch} x ({s.m}, {s.k}) @ ({s.k}, {s.n})", (s.a, s.b, s.c)
     elif isinstance(s, Repeat):
