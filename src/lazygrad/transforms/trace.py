@@ -29,6 +29,7 @@ from ..runtime import plans
 from ..tensor import DeepTensor, Tensor, graph_of
 
 PLACEHOLDER = -(1 << 42)               # slots of placeholders: this and below, down to those of `ad.control.SCRATCH`
+OUTSIDE = -(1 << 46)                   # slots of what a Body takes from outside, until it is closed
 STACKS = -(1 << 45)                    # slots of what stands for the examples of a placeholder
 
 _free: list[int] = []                  # numbers of placeholders that nothing refers to any more
@@ -38,7 +39,8 @@ _lock = threading.RLock()
 ACTIVE: dict[Term, tuple[Trace, Term | None]] = {}      # placeholder -> its trace, and what it stands for (None: not known)
 SUBSTITUTED: dict[tuple, tuple[Term, ...]] = {}
 INNER: dict[tuple, tuple[frozenset[Term], bool]] = {}
-MEMOS.extend((SUBSTITUTED, INNER))
+CLOSED: dict[tuple, tuple[Body, list[Term]]] = {}
+MEMOS.extend((SUBSTITUTED, INNER, CLOSED))
 
 
 class Argument:
@@ -219,13 +221,45 @@ def wrapped(terms: Sequence[Term], of: Sequence[Tensor], code: Any, at: int) -> 
 
 
 def close(results: Sequence[Term], placeholders: Sequence[Term]) -> tuple[Body, list[Term]]:
-    """(the Body of `results`, the Terms it takes beside the placeholders): every other source below becomes a parameter after them.
+    """(the Body of `results`, the Terms it takes beside the placeholders, as parameters after them).
 
-    An outer trace's placeholders are such sources too.
+    Those are the largest parts that do not depend on the placeholders: computed outside, once. They may hold placeholders of
+    an outer trace.
     """
-    own = set(placeholders)
-    others = [t for t in toposort(results) if t.op is source and t not in own]
-    return closed([*placeholders, *others], results), others
+    key = (tuple(results), tuple(placeholders))
+    found = CLOSED.get(key)
+    if found is not None:
+        return found
+    inner = set(placeholders)
+    reads: set[Term] = set()                              # Terms below which there is a leaf
+    order = toposort(results)
+    for t in order:
+        if t.op is source or not reads.isdisjoint(t.args):
+            reads.add(t)
+        if not inner.isdisjoint(t.args):
+            inner.add(t)
+    others: dict[Term, None] = {}
+
+    def outside(t: Term) -> None:
+        while t.op.name == "broadcast_to":                # not worth an array
+            inner.add(t)
+            t = t.args[0]
+        if t not in inner and t in reads:
+            others[t] = None
+
+    for t in results:
+        if t not in inner:
+            outside(t)
+    for t in order:
+        if t in inner:
+            for a in t.args:
+                if a not in inner:
+                    outside(a)
+    taken = list(others)
+    stand = [leaf(OUTSIDE - k, None, t.aval, True) for k, t in enumerate(taken)]
+    inside_ = substitute(results, dict(zip(taken, stand, strict=True)))
+    found = CLOSED[key] = closed([*placeholders, *stand], inside_), taken
+    return found
 
 
 def noted(error: BaseException, code: Any, at: int) -> None:
