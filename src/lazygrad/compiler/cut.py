@@ -18,6 +18,7 @@ from ..ir.program import Caps
 from ..ir.record import record
 from ..ir.term import Term
 from ..prims import base as B
+from ..prims.leaf import full
 from . import flow, updates
 from .updates import INLINE, SCATTER
 
@@ -207,7 +208,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
         elif kinds[t] == SCAN:
             must.update([base(a, kinds) for a in t.args if not (caps.grid and _moved(a, kinds))])
         elif kinds[t] == FLOW or (kinds[t] == RECUR and caps.grid):
-            must.update([base(a, kinds) for a in t.args])
+            must.update([base(a, kinds) for a in t.args if kinds[t] == FLOW or a.op is not full])
     must = {t for t in must | read if kinds[t] == INLINE}
     walk = _Stages(order, kinds, profiles, products, before)
     first, stored = walk.assign(must, set())

@@ -20,7 +20,7 @@ from ..ir.record import changed, record
 from ..ir.term import Term, substitute, toposort
 from ..prims import base as B
 from ..prims import reduction
-from ..prims.leaf import constant
+from ..prims.leaf import constant, full
 from . import flow, grid, loops
 from .cut import FLOW, HOST, RECUR, Cut, Group, Profiles, classify, elementwise
 from .facts import Facts, holds
@@ -267,15 +267,15 @@ class Recurrence:
 
 def kind(t: Term, caps: Caps, profiles: Profiles) -> str:
     """How a loop or a branch is carried out: RECUR, FLOW, or HOST where some of it is only known to NumPy."""
-    if t.op is not flow.cond and (not caps.grid or _fits(t, caps)) and form(t, profiles) is not None:
+    if t.op is not flow.cond and (not caps.grid or _fits(t, caps, profiles)) and form(t, profiles) is not None:
         return RECUR
     return FLOW if native(t, caps, profiles) else HOST
 
 
-def _fits(t: Term, caps: Caps) -> bool:
+def _fits(t: Term, caps: Caps, profiles: Profiles) -> bool:
     """Whether one kernel of a grid may bind what a loop reads and makes, and take all its steps."""
     long = flow.steps(t).test is not None and 0 < caps.turns < FEWEST
-    return len(set(t.args)) + len(t.aval.avals) <= caps.max_buffers and not long
+    return len({a for a in t.args if a.op is not full}) + len(profiles.picks.get(t, t.aval.avals)) <= caps.max_buffers and not long
 
 
 def native(t: Term, caps: Caps, profiles: Profiles) -> bool:
