@@ -209,8 +209,10 @@ from samples_structure import SAMPLES  # noqa: E402
 ROWS.update(SAMPLES)
 
 from samples_linalg import SAMPLES as LINALG  # noqa: E402
+from samples_linalg import SEVERAL  # noqa: E402
 
 ROWS.update(LINALG)
+CONTROL = (*CONTROL, *SEVERAL)
 
 from samples_fourier import SAMPLES as FOURIER  # noqa: E402
 

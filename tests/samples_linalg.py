@@ -76,19 +76,23 @@ SAMPLES: dict[str, list[Row]] = {
     "pinv": [rows(s, rtol=1e-6) for s in TALL],
     "lstsq": [rows(s, (*s[:-1], 2), rtol=1e-6) for s in TALL],
     "cholesky": [Row((Arg(s),), make=definite(s)) for s in SQUARES],
-    "eigh": [real_only(s) for s in SQUARES] + [unsmooth(rows(s)) for s in SQUARES],
     "eigvalsh": [rows(s) for s in SQUARES],
-    "eig": [unsmooth(separated(s)) for s in SQUARES],
     "eigvals": [separated(s) for s in SQUARES],
-    "svd": [real_only(s, full=full) for full in (False, True) for s in ((3, 3), (3, 2), (2, 3), (2, 4, 3), (1, 1), (0, 3, 2))]
-           + [unsmooth(rows(s, full=full)) for full in (False, True) for s in TALL],
     "svdvals": [rows(s) for s in TALL],
-    "qr": [rows(s, full=False) for s in ((4, 2), (3, 3), (2, 3, 2), (1, 1), (0, 3, 2), (3, 0))]
-          + [rows(s, full=True) for s in ((3, 3), (1, 1), (0, 3, 2))] + [real_only(s, full=True) for s in ((3, 2), (2, 4, 3))]
-          + [unsmooth(rows(s, full=True)) for s in ((5, 2), (2, 4, 3))],
-    "lu": [rows(s, shift=(2,)) for s in TALL] + [rows((4, 4)), rows((2, 4, 3)), rows((3, 5))],
     "swaps": [Row((Arg(s),), {"count": c}, make=orders(s)) for s, c in (((4,), 4), ((2, 5), 3), ((0, 3), 2), ((1,), 1))],
     "unswaps": [Row((Arg(s),), {"size": n}, make=exchanges(s, n)) for s, n in (((4,), 4), ((2, 3), 5), ((0, 2), 3), ((1,), 1))],
     "sqrtm": [rows(s, shift=(3,)) for s in SQUARES],
     "logm": [rows(s, shift=(3,)) for s in SQUARES],
+}
+
+# of several results each: tested in test_linalg.py
+SEVERAL: dict[str, list[Row]] = {
+    "eigh": [real_only(s) for s in SQUARES] + [unsmooth(rows(s)) for s in SQUARES],
+    "eig": [unsmooth(separated(s)) for s in SQUARES],
+    "svd": [real_only(s, full=full) for full in (False, True) for s in ((3, 3), (3, 2), (2, 3), (2, 4, 3), (1, 1), (0, 3, 2))]
+           + [unsmooth(rows(s, full=full)) for full in (False, True) for s in TALL],
+    "qr": [rows(s, full=False) for s in ((4, 2), (3, 3), (2, 3, 2), (1, 1), (0, 3, 2), (3, 0))]
+          + [rows(s, full=True) for s in ((3, 3), (1, 1), (0, 3, 2))] + [real_only(s, full=True) for s in ((3, 2), (2, 4, 3))]
+          + [unsmooth(rows(s, full=True)) for s in ((5, 2), (2, 4, 3))],
+    "lu": [rows(s, shift=(2,)) for s in TALL] + [rows((4, 4)), rows((2, 4, 3)), rows((3, 5))],
 }

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import samples
 import scipy.linalg
 from gpu import device
+from test_ad import Case, check_derivatives
+from test_codegen_programs import native
 
 import lazygrad as lg
 from lazygrad import Graph, reference
 from lazygrad.ad import jvp, vjp
+from lazygrad.ad.batch import batch
 from lazygrad.errors import LinAlgError, ShapeError
 from lazygrad.ir.aval import aval
-from lazygrad.ir.term import Term
+from lazygrad.ir.term import Term, toposort
 from lazygrad.prims import elementwise as E
 from lazygrad.prims import linalg_factorizations, linalg_spectral, linalg_systems
 from lazygrad.prims import matrices as X
@@ -264,6 +268,53 @@ def test_numpys_functions_stay_lazy(name):
         assert isinstance(g, lg.Tensor)
         close(np.abs(np.asarray(g)) if name in ("eigh", "svd") else g, np.abs(w) if name in ("eigh", "svd") else w)
     assert isinstance(np.linalg.solve(t, a[0]), lg.Tensor)
+
+
+# ---- primitives with several results ---------------------------------------------------------------------------------------
+
+PRIMITIVES = {"eigh": linalg_spectral.eigh, "eig": linalg_spectral.eig, "svd": linalg_spectral.svd, "qr": linalg_factorizations.qr, "lu": linalg_factorizations.lu}
+CASES = [(name, i, dtype) for name, rows in samples.SEVERAL.items() for i in range(len(rows)) for dtype in ("float64", "complex128")]
+
+
+def in_one(name):
+    """The primitive as a function that gives all its results in one vector (whole numbers left out)."""
+    def build(*args: Term, **static) -> Term:
+        found = [t for t in PRIMITIVES[name](*args, **static) if t.aval.inexact]
+        dtype = np.result_type(*[t.aval.dtype for t in found])
+        return M.concatenate(*[X.as_dtype(M.reshape(t, shape=(t.aval.size,)), dtype) for t in found], axis=0)
+    return build
+
+
+@pytest.mark.parametrize(("name", "i", "dtype"), [c for c in CASES if samples.SEVERAL[c[0]][c[1]].smooth])
+def test_derivatives_of_primitives_with_several_results(name, i, dtype):
+    check_derivatives(Case(in_one(name), samples.SEVERAL[name][i], np.dtype(dtype)))
+
+
+@pytest.mark.parametrize(("name", "i", "dtype"), CASES)
+def test_primitives_with_several_results_by_every_executor(name, i, dtype):
+    """Types as inferred; native as interpreted, values and derivatives; over examples as one by one; a result alone as all of them."""
+    row = samples.SEVERAL[name][i]
+    case = Case(in_one(name), row, np.dtype(dtype))
+    outs = PRIMITIVES[name](*case.xs, **row.params)
+    for t, v in zip(outs, case(*outs), strict=True):
+        assert (v.shape, v.dtype) == (t.aval.shape, t.aval.dtype)
+    (g,), (p,) = vjp([case.y], [case.v], case.xs), jvp([case.y], case.us)
+    roots = [*outs, case.y, g, p]
+    below = set(toposort(roots))
+    used = [t for t in case.env if t in below]
+    got, fault, _ = native(roots, used, [case.env[t] for t in used])
+    assert not fault
+    for a, b in zip(got, case(*roots), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)                    # LAPACK may round in another order
+    for k, t in enumerate(outs):
+        np.testing.assert_allclose(native([t], case.xs, [case.env[x] for x in case.xs])[0][0], got[k], rtol=1e-12, atol=1e-12)
+    each = [samples.arrays(row, np.dtype(dtype), seed)[0] for seed in range(3)]
+    x, = case.xs
+    many = leaf(99, 0, aval((3, *x.aval.shape), x.aval.dtype), True)
+    found = reference.evaluate(batch(list(outs), {x: many}, 3), {many: np.stack(each)})
+    for k, a in enumerate(each):
+        for f, b in zip(found, reference.evaluate(outs, {x: a}), strict=True):
+            np.testing.assert_allclose(f[k], b, rtol=1e-10, atol=1e-10)
 
 
 # ---- derivatives of what does not depend on a phase -----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..dtypes import int32, int64
 from ..errors import LazygradError
-from ..ir.aval import aval
+from ..ir.aval import Pack, aval
 from ..ir.function import Body
 from ..ir.term import Term, substitute, toposort
 from ..prims import contraction, linalg
@@ -53,6 +53,9 @@ def batched(roots: Sequence[Term], env: Mapping[Term, Term], n: int) -> list[tup
         if control is not None:
             several[t] = control(n, flags, t, args, **t.keywords)
             done[t] = t, False                             # never used itself: its results are
+        elif t.aval.__class__ is Pack:
+            several[t] = [(p, True) for p in C.picked(rule(t.op)(n, flags, t, args))]
+            done[t] = t, False
         else:
             done[t] = rule(t.op)(n, flags, t, args), True
     return [done[r] for r in roots]

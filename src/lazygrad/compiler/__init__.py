@@ -14,11 +14,10 @@ import numpy as np
 
 from ..ir import kernel as K
 from ..ir import scalar as S
-from ..ir.aval import aval
+from ..ir.aval import Pack, aval
 from ..ir.program import Branch, Buffer, Call, Caps, Gemm, Host, Program, Repeat, Step
 from ..ir.record import changed
 from ..ir.term import Term, toposort
-from ..prims import base as B
 from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
 from . import fit, grid, loops, memory, replay, story
@@ -219,7 +218,7 @@ class _Assembly:
             self.steps.append(gemm(t, self.parts, self.number))
         elif g.kind == HOST:
             inputs = tuple([self.number(a) for a in t.args])
-            outs = [self.number(t)] if not isinstance(t.op.lowering, B.Control) else self._results(t)
+            outs = self._results(t) if t.aval.__class__ is Pack else [self.number(t)]
             self.steps.append(Host(t.op, tuple(t.keywords.items()), inputs, outs[0], tuple(outs[1:])))
         elif g.kind == FLOW:
             self.steps.append(self._branch(t) if t.op is cond else self._replay(t) if self.caps.grid else self._repeat(t))
@@ -229,7 +228,7 @@ class _Assembly:
             self.done.update(g.members)
 
     def _results(self, t: Term) -> list[int]:
-        """The buffers of all results of a loop or a branch; those that nobody picks are temporaries."""
+        """The buffers of all results of a Term that has several; those that nobody picks are temporaries."""
         picked = self.parts.picks.get(t, {})
         return [self.number(picked[j]) if j in picked else self.buffer("temp", av) for j, av in enumerate(t.aval.avals)]
 

@@ -111,7 +111,7 @@ def _qr_vjp(cts: tuple[Term | None, ...], outs: tuple[Term, ...], a: Term, *, fu
     return (X.conj(X.adjoint(triangular_solve(r, X.adjoint(g), lower=False, unit=False))),)
 
 
-qr = Several("qr", lambda a, *, full: np.linalg.qr(a, "complete" if full else "reduced"), _qr_avals, _qr_vjp, _qr_jvp, ("full",), core=(2, 2))
+qr = Several("qr", lambda a, *, full: np.linalg.qr(a, "complete" if full else "reduced"), _qr_avals, _qr_vjp, _qr_jvp, ("full",))
 
 
 # ---- LU with partial pivoting ----------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _right_solved_lower(x: Term, l: Term) -> Term:
     return X.transposed(triangular_solve(X.transposed(l), X.transposed(x), lower=False, unit=False))
 
 
-lu = Several("lu", _lu_numpy, _lu_avals, _lu_vjp, _lu_jvp, core=(2, 1))
+lu = Several("lu", _lu_numpy, _lu_avals, _lu_vjp, _lu_jvp)
 
 
 # ---- the order of rows as LAPACK's exchanges -------------------------------------------------------------------------

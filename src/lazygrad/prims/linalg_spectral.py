@@ -70,7 +70,7 @@ def _eigh_jvp(ts: tuple[Term, ...], outs: tuple[Term, ...], a: Term) -> tuple[Te
     return X.real(X.diagonal(inner)), matmul(v, E.mul(X.as_dtype(gaps(w), v.aval.dtype), inner))
 
 
-eigh = Several("eigh", attempted("eigh", *NOT_FOUND)(lambda a: np.linalg.eigh(hermitian(a))), _eigh_avals, _eigh_vjp, _eigh_jvp, core=(1, 2))
+eigh = Several("eigh", attempted("eigh", *NOT_FOUND)(lambda a: np.linalg.eigh(hermitian(a))), _eigh_avals, _eigh_vjp, _eigh_jvp)
 
 
 def _eigvalsh_vjp(ct: Term, w: Term, a: Term) -> tuple[Term]:
@@ -116,7 +116,7 @@ def _eig_jvp(ts: tuple[Term, ...], outs: tuple[Term, ...], a: Term) -> tuple[Ter
     return X.diagonal(inner), matmul(v, E.sub(k, X.from_diagonal(stretch)))
 
 
-eig = Several("eig", attempted("eig", *NOT_FOUND)(_eig_numpy), _eig_avals, _eig_vjp, _eig_jvp, core=(1, 2))
+eig = Several("eig", attempted("eig", *NOT_FOUND)(_eig_numpy), _eig_avals, _eig_vjp, _eig_jvp)
 eigvals = Prim("eigvals", attempted("eigvals", *NOT_FOUND)(lambda a: np.linalg.eigvals(a).astype(_complex(a.dtype))), lambda a: _eig_avals(a)[0], FAILS,
                Custom(lambda ct, w, a: _eig_vjp((ct, None), eig(a), a), lambda ts, w, a: _eig_jvp(ts, eig(a), a)[0]))
 
@@ -230,7 +230,7 @@ def _svd_vjp(cts: tuple[Term | None, ...], outs: tuple[Term, ...], a: Term, *, f
 
 
 svd = Several("svd", attempted("svd", *NOT_FOUND)(lambda a, *, full: np.linalg.svd(a, full_matrices=full)), _svd_avals, _svd_vjp, _svd_jvp,
-              ("full",), core=(2, 1, 2))
+              ("full",))
 
 
 def _svdvals_vjp(ct: Term, s: Term, a: Term) -> tuple[Term]:

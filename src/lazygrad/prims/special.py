@@ -60,7 +60,7 @@ log_ndtr = host("log_ndtr", _log_ndtr)
 # ---- gamma and beta --------------------------------------------------------------------------------------------------
 
 gamma = host("gamma", lambda c, o, x: times(c, mul(o, E.digamma(x))))
-gammasgn = host("gammasgn")
+gammasgn = Prim("gammasgn", E.special("gammasgn"), E.same("gammasgn", "f"), HOST, batching=lambda n, flags, t, args: t.op(*args))
 
 
 def _between(x: Term, y: Term) -> Term:

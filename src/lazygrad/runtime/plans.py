@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.aval import Pack
 from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
-from ..prims.base import REGISTRY
+from ..prims.base import REGISTRY, Control
 from . import gradients, tiers
 from .arrays import duplicate
 from .devices import device_of
@@ -107,7 +106,7 @@ class Variant:
         self.interpreter: Callable | None = None
         order = toposort(self.roots)
         self.terms, self.size = len(order), sum(t.aval.size for t in order)
-        self.repeated = sum(_repeated(t) for t in order if t.aval.__class__ is Pack)
+        self.repeated = sum(_repeated(t) for t in order if isinstance(t.op.lowering, Control))
 
     def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The roots' values, by NumPy; they may share memory with the inputs."""
