@@ -20,6 +20,7 @@ TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "1717
 
 
 def row(name: str) -> str:
+    import loops
     import works
     rows = {
         "scalar60": ("60-node scalar graph, value and both gradients", works.scalar60, "lazygrad graph.compile"),
@@ -27,11 +28,14 @@ def row(name: str) -> str:
         "chain1e3": ("tanh(x)·exp(−y²)+log1p(x²), value and gradients, 1e3", lambda: works.chain(1000), "lazygrad"),
         "chain1e5": ("the same, 1e5", lambda: works.chain(100_000), "lazygrad"),
         "chain1e7": ("the same, 1e7", lambda: works.chain(10_000_000), "lazygrad"),
+        "rk4": ("1000 RK4 steps of 2 variables, batch 64: the loss", lambda: loops.rk4(False), "lazygrad"),
+        "rk4grad": ("the same with gradients by 4 parameters", lambda: loops.rk4(True), "lazygrad"),
+        "rnn": ("recurrent network, 200 steps of (32, 64), loss and gradients", loops.recurrent, "lazygrad"),
         "mlp": ("MLP 784-512-512-10, batch 128, train step", works.mlp, "lazygrad graph.compile"),
     }
     title, make, ours = rows[name]
     candidates = make()
-    harness.compare(candidates)
+    harness.compare(candidates, 2e-3 if name.startswith("rk4") else 1e-4)     # 1000 steps of float32 amplify roundings
     return harness.table(title, harness.time_all(candidates, target=0.02), ours)
 
 
@@ -125,12 +129,40 @@ w = f(x, y); torch.autograd.grad(w, (x, y), torch.ones_like(w))
 }
 
 
-def cold() -> str:
-    """First call of the elementwise chain (1e5) in a new process, beyond the import."""
+LOOP = """
+x0, y0 = (np.random.default_rng(k).uniform(1, 3, size=64).astype(np.float32) for k in range(2))
+def slope(p, x, y):
+    return p[0] * x - p[1] * x * y, p[3] * x * y - p[2] * y
+def rk4(p, x, y, h=0.01):
+    u = slope(p, x, y)
+    v = slope(p, x + h / 2 * u[0], y + h / 2 * u[1])
+    w = slope(p, x + h / 2 * v[0], y + h / 2 * v[1])
+    z = slope(p, x + h * w[0], y + h * w[1])
+    return tuple(s + h / 6 * (i + 2 * j + 2 * k + m) for s, i, j, k, m in zip((x, y), u, v, w, z))
+start = time.perf_counter()
+"""
+COLD_LOOP = {
+    "lazygrad": "import lazygrad as lg, numpy as np" + LOOP + """
+def loss(p):
+    (x, y), _ = lg.scan(lambda c, _: (rk4(p, *c), None), (lg.asarray(x0), lg.asarray(y0)), length=1000)
+    return (x * x + y * y).sum()
+[g.value for g in lg.grad(loss)([lg.asarray(np.float32(v)) for v in (1.5, 1.0, 3.0, 1.0)])]
+""",
+    "jax": "import jax, jax.numpy as jnp, numpy as np" + LOOP + """
+def loss(p):
+    (x, y), _ = jax.lax.scan(lambda c, _: (rk4(p, *c), None), (jnp.asarray(x0), jnp.asarray(y0)), None, length=1000)
+    return jnp.sum(x * x + y * y)
+jax.block_until_ready(jax.jit(jax.grad(loss))([jnp.float32(v) for v in (1.5, 1.0, 3.0, 1.0)]))
+""",
+}
+
+
+def cold(title: str, programs: dict[str, str]) -> str:
+    """First calls in a new process, beyond the import."""
     import importlib.util
     import tempfile
-    lines = ["### First call in a new process, beyond import (the chain above, 1e5)", "", "| | import | first call |", "|---|---|---|"]
-    for name, code in COLD.items():
+    lines = [f"### First call in a new process, beyond import ({title})", "", "| | import | first call |", "|---|---|---|"]
+    for name, code in programs.items():
         if not importlib.util.find_spec(name.split(".")[0]):
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -153,14 +185,15 @@ def cold() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "cold"])
+    parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "rk4", "rk4grad", "rnn", "cold", "cold_loop"])
     parser.add_argument("--tuned", action="store_true", help="malloc settings without page faults for the peers")
     options = parser.parse_args()
     if options.tuned and "MALLOC_TOP_PAD_" not in os.environ:
         raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=dict(os.environ, **TUNED), check=False).returncode)
     sys.path.insert(0, str(Path(__file__).parent))
     for name in options.rows:
-        print({"build": build, "cold": cold}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
+        print({"build": build, "cold": lambda: cold("the chain above, 1e5", COLD),
+               "cold_loop": lambda: cold("gradients of the RK4 loop", COLD_LOOP)}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
