@@ -122,7 +122,7 @@ def recycle(av: Aval, array: np.ndarray, at: int) -> None:
             _spare.clear()
             _spared = 0
         shelf = _spare.setdefault(av, [])
-        if len(shelf) < 4:
+        if len(shelf) < 32:
             shelf.append((array, at))
             _spared += av.nbytes + PAD
 

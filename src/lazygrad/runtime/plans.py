@@ -161,7 +161,7 @@ class Plan:
         return self.more
 
 
-def _find(key: tuple, nodes: int, make: Callable[[], Plan]) -> Plan:
+def find(key: tuple, nodes: int, make: Callable[[], Plan]) -> Plan:
     global _nodes
     found = PLANS.get(key)
     if found is not None:
@@ -236,7 +236,7 @@ def _forward_plan(roots: Sequence[Term], updates: Sequence[tuple[Term, Term]]) -
     def make() -> Plan:
         return Plan(Variant([*roots, *news], sources, into, device))
 
-    plan = _find(("run", device, into, key), len(key), make)
+    plan = find(("run", device, into, key), len(key), make)
     return plan, [s.params[0] for s in sources]
 
 
@@ -336,7 +336,7 @@ def backward(root: Term, ct: Term | None = None) -> Callable[[], np.ndarray]:
         outs = [*[g for _, g in pairs], root]
         return Plan(Variant(outs, sources, (None,) * len(outs), device), tuple([i for i, _ in pairs]))
 
-    plan = _find(("backward", device, ct is not None, key), len(key), make)
+    plan = find(("backward", device, ct is not None, key), len(key), make)
     call = Binding(plan, [s.params[0] for s in sources], install=install).run
     install(call)
     return call
