@@ -496,6 +496,48 @@ def test_programs_with_loops_are_found_again_by_their_text():
     assert "loop 5 times" not in compiler.explain(*made(0.5), [None, None], llvm.caps)              # it is one kernel
 
 
+def test_arrays_without_elements_go_through_loops():
+    none, av = aval((0, 3), F8), aval((5,), F8)
+
+    def step(a, b, x):
+        return E.add(a, a), E.add(E.sin(b), x), E.mul(a, a), movement.broadcast_to(reduction.sum(a, axes=(0, 1)), shape=(5,))
+
+    for wide in (False, True):
+        def built(a, b, x, wide=wide):
+            new = list(step(a, b, x))
+            new[1] = E.add(new[1], movement.broadcast_to(reduction.sum(b, axes=(0,)), shape=(5,))) if wide else new[1]
+            return new
+        arrays = [np.zeros((0, 3)), normal(5), normal(4, 5)]
+        t = control.scan(*sources(*arrays), body=body([none, av, av], built), consts=0, carries=2, length=4, reverse=False)
+        check(control.picked(t), arrays, 1e-12)
+    t = control.scan(sources(np.zeros((0, 3)))[0], body=body([none], lambda a: [E.add(a, a)]), consts=0, carries=1, length=4, reverse=False)
+    check(control.picked(t), [np.zeros((0, 3))], 0)
+
+
+def test_slices_that_are_the_same_in_every_step_are_no_slices():
+    av = aval((17,), F8)
+    arrays = [normal(17), normal(17)]
+    x, c = sources(*arrays)
+    rows = movement.broadcast_to(c, shape=(50, 17))
+    zeros = leaf.constant(0.0, (50, 17), F8)
+    t = control.scan(x, rows, zeros, body=body([av, av, av], lambda s, r, z: [E.add(E.sin(E.add(s, r)), z), contraction_of(s)]), consts=0, carries=1,
+                     length=50, reverse=False)
+    program = check(control.picked(t), arrays, 1e-12)
+    assert max([b.aval.size for b in program.buffers]) == 50                  # the rows that the loop makes
+
+
+def contraction_of(s):
+    return reduction.sum(E.mul(s, s), axes=(0,))
+
+
+def test_explain_says_why_a_loop_is_interpreted():
+    from lazygrad.prims import linalg
+    mat, vec = aval((4, 4), F8), aval((4, 1), F8)
+    arrays = [normal(4, 4) + 4 * np.eye(4), normal(4, 1)]
+    t = control.scan(*sources(*arrays), body=body([mat, vec], lambda a, v: [linalg.solve(a, v)]), consts=1, carries=1, length=3, reverse=False)
+    assert "interpreted step by step, as only NumPy has solve" in compiler.explain(control.picked(t), sources(*arrays), [None], CAPS)
+
+
 def test_explain_shows_loops_and_what_is_in_them():
     h, w = aval((3, 24), F4), aval((24, 24), F4)
     arrays = [normal(24, 24, dtype=F4), normal(3, 24, dtype=F4)]

@@ -121,6 +121,7 @@ class _Loop:
         self.test = None if self.test is None else next(made)
 
     def finished(self) -> dict[int, Term]:
+        self.steady()
         self.unchanged()
         self.unread()
         self.hoist()
@@ -150,6 +151,23 @@ class _Loop:
             elif j == n and self.test is not None:
                 out[j] = pick(made, index=len(carries))
         return out
+
+    def steady(self) -> None:
+        """Operands that are one number all over are written into the body; slices that are the same in every step are consts."""
+        env: dict[Term, Term] = {}
+        for p, x in (*self.consts.items(), *self.xs.items()):
+            if x.op is full:
+                env[p] = constant(x.params[0], p.aval.shape, p.aval.dtype)
+        for p, x in self.xs.items():
+            inner = x.args[0] if x.op is M.broadcast_to else None
+            if inner is not None and (inner.aval.ndim < x.aval.ndim or inner.aval.shape[0] == 1):
+                if inner.aval.ndim == x.aval.ndim:
+                    inner = M.reshape(inner, shape=inner.aval.shape[1:])
+                env[p] = M.broadcast_to(self.parameter(inner), shape=p.aval.shape)
+        if env:
+            self.put(env)
+            self.consts = {p: x for p, x in self.consts.items() if p not in env}
+            self.xs = {p: x for p, x in self.xs.items() if p not in env}
 
     def unchanged(self) -> None:
         """Carries that no step changes are consts."""

@@ -12,6 +12,7 @@ from ..ir import kernel as K
 from ..ir.function import Body
 from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step, bodies
 from ..ir.term import Term, toposort
+from ..prims.base import Control, Host
 from . import memory
 from .cut import LATE, Cut
 from .flow import UNKNOWN
@@ -71,7 +72,22 @@ def step(s: Step, program: Program) -> str:
         return f"loop {often}: {'; '.join(parts)}{moved}"
     if isinstance(s, Branch):
         return f"{', '.join([name[b] for b in s.outputs])} = branch {name[s.index]} of {len(s.bodies)} on {', '.join([name[b] for b in s.inputs])}{moved}"
+    if isinstance(s.prim.lowering, Control):
+        only = ", ".join(_numpy_only([b for _, v in s.params for b in _bodies(v)]))
+        moved = f"; interpreted step by step, as only NumPy has {only or 'its dtypes'}{moved}"
     return f"{', '.join([name[b] for b in s.outs])} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
+
+
+def _numpy_only(bodies: Sequence[Body]) -> list[str]:
+    """The operations in bodies that no backend has code for."""
+    found: dict[str, None] = {}
+    todo = list(bodies)
+    for body in todo:
+        for t in toposort(body.results):
+            if isinstance(t.op.lowering, Host):
+                found[t.op.name] = None
+            todo += [b for v in t.params for b in _bodies(v)]
+    return list(found)
 
 
 def traffic(s: Step, program: Program) -> int:
