@@ -8,7 +8,7 @@ from samples import SHAPES, Arg, Row
 from lazygrad.prims import incomplete, special  # noqa: F401  (they register)
 
 NAMES = {
-    ("real",): "erfcx dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
+    ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
     ("positive",): "gamma gammasgn exp1 y0 y1 k0 k1 k0e k1e",
     ("unit",): "erfinv",
     ("positive", "positive"): "beta betaln poch gammaincc",
@@ -33,6 +33,12 @@ def beta_arguments(shape, i, j):
 
 SAMPLES["ndtri"] = [fractions(s) for s in SHAPES]
 SAMPLES["erfcinv"] = [fractions(s) for s in SHAPES]
+for _name in ("gammaincinv", "gammainccinv"):
+    SAMPLES[_name] = [Row((Arg(s), Arg(s)), make=lambda rng, dtype, s=s: tuple(
+        [np.asarray(rng.uniform(low, high, s)).astype(dtype) for low, high in ((0.5, 3.0), (0.1, 0.9))])) for s in SHAPES]
+SAMPLES["betaincinv"] = [Row((Arg(s), Arg(s), Arg(s)), make=lambda rng, dtype, s=s: tuple(
+    [np.asarray(rng.uniform(low, high, s)).astype(dtype) for low, high in ((0.5, 3.0), (0.5, 3.0), (0.2, 0.8))])) for s in SHAPES]
+SAMPLES["expn"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES for n in (0, 1, 3)]
 SAMPLES["gammainc"] = [Row((Arg(s, "positive"), Arg(s, "positive")), {"k": k}) for s in SHAPES for k in (0, 1)] + [
     Row((Arg((4,), "positive"), Arg((4,), "above one")), {"k": k}) for k in (0, 2)]
 SAMPLES["betainc"] = [beta_arguments(s, i, j) for s in SHAPES for i, j in ((0, 0), (1, 0))] + [beta_arguments((4,), i, j) for i, j in ((0, 2), (1, 1))]

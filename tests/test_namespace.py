@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,19 @@ def test_isin_takes_numbers_and_inverts():
     x = lg.asarray([1, 2, 3])
     assert lg.isin(x, 2).tolist() == [False, True, False] and lg.isin(x, 2, invert=True).tolist() == [True, False, True]
     assert lg.isin(2, x).item() is True
+
+
+@pytest.mark.parametrize("space", ["linalg", "fft", "special"])
+def test_every_function_of_a_module_has_an_example_that_runs(space):
+    """Those made by tables among them, which doctest does not find by itself."""
+    module = getattr(lg, space)
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    for name in module.__all__:
+        function = getattr(module, name)
+        if isinstance(function, type):
+            continue
+        found = parser.get_doctest(function.__doc__, {}, f"{space}.{name}", None, 0)
+        assert found.examples or name in ("digamma", "psi"), name
+        printed = []
+        runner.run(found, out=printed.append)
+        assert not printed, "".join(printed)

@@ -23,7 +23,7 @@ POSITIVE = np.array([0.0, 1e-10, 0.2, 1.0, 1.5, 4.0, 12.0, 60.0, INF, NAN])
 UNIT = np.array([0.0, 1e-12, 0.1, 0.4999, 0.5, 0.8, 0.999, 1.0, NAN])
 
 UNARY = {
-    REAL.tobytes(): (REAL, "erfcx dawsn ndtr log_ndtr gamma gammasgn expi j0 j1 i0 i1 i0e i1e erf erfc gammaln digamma psi expit log_expit expm1 exp2 cbrt "
+    REAL.tobytes(): (REAL, "erfcx erfi dawsn ndtr log_ndtr gamma rgamma gammasgn expi j0 j1 i0 i1 i0e i1e erf erfc gammaln digamma psi expit log_expit expm1 exp2 cbrt "
                            "softplus"),
     POSITIVE.tobytes(): (POSITIVE, "exp1 y0 y1 k0 k1 k0e k1e entr log1p"),
     UNIT.tobytes(): (UNIT, "ndtri erfcinv erfinv logit"),
@@ -86,6 +86,11 @@ def test_functions_of_several_arguments_are_scipys():
                 np.testing.assert_allclose(np.asarray(getattr(F, name)(n, lg.asarray(z), derivative)), getattr(scipy.special, name)(n, z, derivative), rtol=1e-12)
     for d in (1, 3):
         np.testing.assert_allclose(np.asarray(F.multigammaln(lg.asarray(z + 1), d)), scipy.special.multigammaln(z + 1, d), rtol=1e-14)
+        np.testing.assert_allclose(np.asarray(F.expn(d, lg.asarray(z))), scipy.special.expn(d, z), rtol=1e-14)
+    p = np.array([0.1, 0.5, 0.99])
+    for name in ("gammaincinv", "gammainccinv"):
+        np.testing.assert_allclose(np.asarray(getattr(F, name)(lg.asarray(z), lg.asarray(p))), getattr(scipy.special, name)(z, p), rtol=1e-14)
+    np.testing.assert_allclose(np.asarray(F.betaincinv(lg.asarray(z), 2.0, lg.asarray(p))), scipy.special.betaincinv(z, 2.0, p), rtol=1e-14)
     r = np.array([-3.0, -0.2, 0.0, 1e-9, 0.2, 0.3, 50.0])
     np.testing.assert_allclose(np.asarray(F.exprel(lg.asarray(r))), scipy.special.exprel(r), rtol=1e-15)
 
@@ -200,6 +205,13 @@ def test_derivatives_far_from_and_at_zero(name):
     if name == "erfcx":
         x = np.array([-2.0, 0.0, 2.0, 14.0])
     derived(lambda t: getattr(special, name)(t), x, 1e-3)
+
+
+def test_reciprocal_of_gamma_is_smooth_at_the_poles_and_where_gamma_overflows():
+    derived(special.rgamma, np.array([-2.5, -2.0, -1.0, 0.0, 0.3, 0.5, 0.7, 3.0]), 1e-3)
+    x = lg.tensor(np.array([-3.0, 200.0]))
+    F.rgamma(x).sum().backward()
+    np.testing.assert_allclose(np.asarray(x.grad), [-6.0, 0.0], rtol=1e-14)
 
 
 def test_log_ndtr_keeps_its_derivative_where_everything_underflows():

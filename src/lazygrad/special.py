@@ -15,20 +15,22 @@ from typing import Any
 from .functions import special as _functions  # noqa: F401  (it fills the table)
 from .functions.table import FUNCTIONS, SPACES
 
+# SciPy's other names of functions of whole orders
+SAME = {"jn": "jv", "yn": "yv"}
 # SciPy's name: the name in the main namespace
 SHARED = {"gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "erf": "erf", "erfc": "erfc", "expit": "sigmoid",
           "logit": "logit", "log_expit": "log_sigmoid", "xlogy": "xlogy", "sinc": "sinc", "expm1": "expm1", "log1p": "log1p", "exp2": "exp2",
           "cbrt": "cbrt", "softplus": "softplus"}
 
-__all__ = sorted([*SPACES["special"], *SHARED])
+__all__ = sorted([*SPACES["special"], *SHARED, *SAME])
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
     """The functions, made on first use."""
     if name in SHARED:
         found = FUNCTIONS[SHARED[name]]
-    elif name in SPACES["special"]:
-        found = SPACES["special"][name]
+    elif SAME.get(name, name) in SPACES["special"]:
+        found = SPACES["special"][SAME.get(name, name)]
     else:
         raise AttributeError(f"module 'lazygrad.special' has no attribute {name!r}")
     globals()[name] = found

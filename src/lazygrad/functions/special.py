@@ -30,16 +30,18 @@ from .table import public
 
 UNARY = [
     ("erfinv", "the inverse of erf, on [-1, 1]", 0.0, 0.0),
-    ("erfcinv", "the inverse of erfc, on [0, 2]", 1.0, 0.0),
+    ("erfcinv", "the inverse of erfc, on [0, 2]", 0.0, math.inf),
     ("erfcx", "exp(x*x) erfc(x), which does not underflow", 0.0, 1.0),
+    ("erfi", "the imaginary error function -i erf(ix)", 0.0, 0.0),
     ("dawsn", "Dawson's integral exp(-x*x) ∫₀ˣ exp(t*t) dt", 0.0, 0.0),
     ("ndtr", "the distribution function of the standard normal distribution", 0.0, 0.5),
     ("ndtri", "the inverse of ndtr, on [0, 1]", 0.5, 0.0),
-    ("log_ndtr", "log(ndtr(x)), which does not underflow", 100.0, 0.0),
+    ("log_ndtr", "log(ndtr(x)), which does not underflow", -math.inf, -math.inf),
     ("gamma", "the gamma function", 5.0, 24.0),
+    ("rgamma", "1 / gamma(x), 0 at the poles", 3.0, 0.5),
     ("gammasgn", "the sign of gamma(x); without derivative", -0.5, -1.0),
     ("exp1", "the exponential integral ∫ exp(-t) / t dt from x to infinity", math.inf, 0.0),
-    ("expi", "the exponential integral ∫ exp(t) / t dt up to x", -math.inf, 0.0),
+    ("expi", "the exponential integral ∫ exp(t) / t dt up to x", 0.0, -math.inf),
     ("j0", "the Bessel function J of order 0", 0.0, 1.0),
     ("j1", "the Bessel function J of order 1", 0.0, 0.0),
     ("y0", "the Bessel function Y of order 0, for x > 0", 0.0, -math.inf),
@@ -191,6 +193,52 @@ def betaincc(a: Operand, b: Operand, x: Operand) -> Term:
     """
     a, b, x = ordered("betaincc", tuple(map(inexact, together("betaincc", (a, b, x)))))
     return N.betainc(b, a, P.sub(fill(x, 1), x), i=0, j=0)
+
+
+@public(space="special")
+def gammaincinv(a: Operand, y: Operand) -> Term:
+    """The x of gammainc(a, x) = y, for 0 <= y <= 1. Derivatives by a and by y, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.gammaincinv(lg.asarray([1.0]), 0.0).tolist()
+    [0.0]
+    """
+    return N.gammaincinv(*_two("gammaincinv", a, y))
+
+
+@public(space="special")
+def gammainccinv(a: Operand, y: Operand) -> Term:
+    """The x of gammaincc(a, x) = y, for 0 <= y <= 1. Derivatives by a and by y, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.gammainccinv(lg.asarray([1.0]), 1.0).tolist()
+    [0.0]
+    """
+    return N.gammainccinv(*_two("gammainccinv", a, y))
+
+
+@public(space="special")
+def betaincinv(a: Operand, b: Operand, y: Operand) -> Term:
+    """The x of betainc(a, b, x) = y, for 0 <= y <= 1. Derivatives by all three, to any order. Shapes broadcast.
+
+    >>> import lazygrad as lg
+    >>> lg.special.betaincinv(lg.asarray([1.0]), 1.0, 0.25).tolist()
+    [0.25]
+    """
+    return N.betaincinv(*ordered("betaincinv", tuple(map(inexact, together("betaincinv", (a, b, y))))))
+
+
+@public(space="special")
+def expn(n: int, x: Term) -> Term:
+    """The exponential integral ∫ exp(-x t) / t**n dt from 1 to infinity, n a whole number from 0. Elementwise; shape and dtype of x.
+
+    >>> import lazygrad as lg
+    >>> lg.special.expn(2, lg.asarray([0.0])).tolist()
+    [1.0]
+    """
+    if operator.index(n) < 0:
+        raise DTypeError("expn", f"n={n}", "an order is 0 or more", "pass a whole number")
+    return S.expn(*ordered("expn", (inexact(x),)), n=operator.index(n))
 
 
 # ---- Bessel functions of a sphere ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
     gammainc(a, x; k)         the k-th derivative by a of P(a, x)
     gammaincc(a, x)           Q(a, x) = 1 - P(a, x), exact where it is small
+    gammaincinv(a, p)         the x of P(a, x) = p; gammainccinv(a, q) that of Q(a, x) = q; betaincinv(a, b, p) that of I_x(a, b) = p
     betainc(a, b, x; i, j)    the derivative of I_x(a, b), i times by a and j times by b
     zeta(s, q; k)             the k-th derivative by s of Hurwitz's zeta
 
@@ -260,3 +261,20 @@ def _zeta_dq(s: Term, q: Term, k: int) -> Term:
 
 zeta = Prim("zeta", _zeta_numpy, lambda s, q, *, k: E.same("zeta", "f")(s, q), Host(), Partials(
     lambda o, s, q, *, k: (lambda c: E.times(c, zeta(s, q, k=k + 1)), lambda c: E.times(c, _zeta_dq(s, q, k)))), ("k",))
+
+
+# ---- inverses --------------------------------------------------------------------------------------------------------
+# f(a, x(a, p)) = p: ∂x/∂p = 1 / ∂f/∂x, ∂x/∂a = -∂f/∂a / ∂f/∂x, and ∂f/∂x is the density
+
+gammaincinv = Prim("gammaincinv", E.special("gammaincinv"), E.same("gammaincinv", "f"), Host(), Partials(
+    lambda x, a, p: (lambda c: E.neg(E.times(c, E.div(gammainc(a, x, k=1), gamma_density(a, x)))), lambda c: E.div(c, gamma_density(a, x)))))
+gammainccinv = Prim("gammainccinv", E.special("gammainccinv"), E.same("gammainccinv", "f"), Host(), Partials(
+    lambda x, a, q: (lambda c: E.neg(E.times(c, E.div(gammainc(a, x, k=1), gamma_density(a, x)))), lambda c: E.neg(E.div(c, gamma_density(a, x))))))
+
+
+def _over_density(c: Term, a: Term, b: Term, x: Term, i: int, j: int) -> Term:
+    return E.neg(E.times(c, E.div(betainc(a, b, x, i=i, j=j), beta_density(a, b, x))))
+
+
+betaincinv = Prim("betaincinv", E.special("betaincinv"), E.same("betaincinv", "f"), Host(), Partials(
+    lambda x, a, b, p: (lambda c: _over_density(c, a, b, x, 1, 0), lambda c: _over_density(c, a, b, x, 0, 1), lambda c: E.div(c, beta_density(a, b, x)))))

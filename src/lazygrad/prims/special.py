@@ -42,6 +42,7 @@ def shifted(v: Term, k: int) -> Term:
 erfinv = host("erfinv", lambda c, o, x: times(c, scale(exp(square(o)), ROOT_PI / 2)))
 erfcinv = host("erfcinv", lambda c, o, x: neg(times(c, scale(exp(square(o)), ROOT_PI / 2))))
 erfcx = host("erfcx", lambda c, o, x: times(c, sub(scale(mul(x, o), 2), like(x, 2 / ROOT_PI))))
+erfi = host("erfi", lambda c, o, x: times(c, scale(exp(square(x)), 2 / ROOT_PI)))
 dawsn = host("dawsn", lambda c, o, x: times(c, sub(like(x, 1), scale(mul(x, o), 2))))
 ndtr = host("ndtr", lambda c, o, x: times(c, scale(exp(scale(square(x), -0.5)), 1 / ROOT_2PI)))
 ndtri = host("ndtri", lambda c, o, x: times(c, scale(exp(scale(square(o), 0.5)), ROOT_2PI)))
@@ -68,6 +69,23 @@ def _between(x: Term, y: Term) -> Term:
     return sub(E.digamma(x), E.digamma(y))
 
 
+
+def _sine_cosine(x: Term) -> tuple[Term, Term]:
+    """sin(πx) and cos(πx), exact where x is whole."""
+    r = scale(sub(x, scale(E.rint(scale(x, 0.5)), 2)), math.pi)
+    return E.sin(r), E.cos(r)
+
+
+def _rgamma(c: Term, o: Term, x: Term) -> Term:
+    # -ψ(x) / Γ(x); on the left, where 1 / Γ(x) = Γ(1 - x) sin(πx) / π, without ψ's poles
+    left = E.lt(x, like(x, 0.5))
+    y = sub(like(x, 1), E.where(left, x, like(x, 0)))
+    s, k = _sine_cosine(E.where(left, x, like(x, 0)))
+    mirrored = mul(gamma(y), sub(k, scale(mul(E.digamma(y), s), 1 / math.pi)))
+    return times(c, E.where(left, mirrored, neg(mul(o, E.digamma(E.where(left, like(x, 1), x))))))
+
+
+rgamma = host("rgamma", _rgamma)
 beta = pair("beta", lambda c, o, x, y: times(c, mul(o, _between(x, add(x, y)))), lambda c, o, x, y: times(c, mul(o, _between(y, add(x, y)))))
 betaln = pair("betaln", lambda c, o, x, y: times(c, _between(x, add(x, y))), lambda c, o, x, y: times(c, _between(y, add(x, y))))
 poch = pair("poch", lambda c, o, x, y: times(c, mul(o, _between(add(x, y), x))), lambda c, o, x, y: times(c, mul(o, E.digamma(add(x, y)))))
@@ -76,6 +94,19 @@ poch = pair("poch", lambda c, o, x, y: times(c, mul(o, _between(add(x, y), x))),
 
 exp1 = host("exp1", lambda c, o, x: neg(times(c, div(exp(neg(x)), x))))
 expi = host("expi", lambda c, o, x: times(c, div(exp(x), x)))
+
+
+def _expn_numpy(x: np.ndarray, *, n: int) -> np.ndarray:
+    import scipy.special
+    return np.asarray(scipy.special.expn(n, x)).astype(x.dtype, copy=False)
+
+
+def _expn(c: Term, o: Term, x: Term, n: int) -> Term:
+    # E[n]' = -E[n-1]; E[0] = exp(-x) / x
+    return neg(times(c, expn(x, n=n - 1) if n else add(o, div(o, x))))
+
+
+expn = Prim("expn", _expn_numpy, lambda x, *, n: E.same("expn", "f")(x), HOST, Partials(lambda o, x, *, n: (lambda c: _expn(c, o, x, n),)), ("n",))
 
 # ---- Bessel functions ------------------------------------------------------------------------------------------------
 # J, Y: f' = (f[v-1] - f[v+1]) / 2; I: with +; K: -(f[v-1] + f[v+1]) / 2; scaled ones by exp(-|x|), K by exp(x)
