@@ -1,6 +1,6 @@
 """Automatic differentiation of Terms: `vjp` (reverse) and `jvp` (forward); `masks` keeps branches that were not taken silent."""
 
-from . import control, loops  # noqa: F401  (they register the derivatives of control flow)
+from . import call, control, loops  # noqa: F401  (they register the derivatives of calls and control flow)
 from .jvp import jvp
 from .vjp import vjp
 

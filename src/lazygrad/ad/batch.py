@@ -12,6 +12,7 @@ from ..dtypes import int32, int64
 from ..errors import LazygradError
 from ..ir.aval import Pack, aval
 from ..ir.function import Body
+from ..ir.record import changed
 from ..ir.term import Term, substitute, toposort
 from ..prims import contraction, linalg
 from ..prims import control as C
@@ -20,6 +21,7 @@ from ..prims import indexing as I
 from ..prims import movement as M
 from ..prims import reduction as R
 from ..prims.base import Elementwise, Partials, Prim
+from ..prims.call import Again, Pull, Push, Same, call
 from ..prims.leaf import closed, filled, full, iota, leaf, like, opened
 from .masks import POINTWISE
 
@@ -213,12 +215,17 @@ def _searchsorted(n: int, flags: Flags, t: Term, args: Sequence[Term]) -> Term:
     return R.sum(E.cast(found, dtype=int64), axes=(len(shape) - 1,))
 
 
+def _barrier(n: int, flags: Flags, t: Term, args: Sequence[Term]) -> Term:
+    made = t.op(*args)
+    return made if flags[0] else copies(made, n)
+
+
 AXES = shifted("axes")
 AXIS = shifted("axis")
 RULES: dict[str, Rule] = {
     "broadcast_to": _broadcast_to, "permute": _permute, "slice": _slice, "embed": _slice, "concatenate": _joined, "concatenate_many": _joined,
     "reshape": lambda n, flags, t, args: M.reshape(args[0], shape=(n, *t.params[0])),
-    "matmul": _matmul, "solve": _solve, "gather": _gather, "searchsorted": _searchsorted,
+    "barrier": _barrier, "matmul": _matmul, "solve": _solve, "gather": _gather, "searchsorted": _searchsorted,
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), AXES),
     **dict.fromkeys(("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"), AXIS),
     **dict.fromkeys((f"scatter_{name}" for name in ("set", "add", "mul", "max", "min")), _scatter),
@@ -315,4 +322,29 @@ def _cond(n: int, flags: Flags, t: Term, args: Sequence[Term], *, branches: tupl
     return [(r, True) for r in results or []]
 
 
-CONTROL = {C.scan: _scan, C.while_loop: _while, C.cond: _cond}
+def _call(n: int, flags: Flags, t: Term, args: Sequence[Term], *, body: Body, rule: Again | Pull | Push | Same) -> list[tuple[Term, bool]]:
+    new, _ = batch_body(body, flags, n, [True] * len(body.results))
+    made = rule if isinstance(rule, (Again, Same)) else _push_rule(rule, flags, n) if isinstance(rule, Push) else _pull_rule(rule, flags, n, body)
+    return [(r, True) for r in C.picked(call(*args, body=new, rule=made))]
+
+
+def _push_rule(rule: Push, flags: Flags, n: int) -> Push:
+    own, others = flags[:rule.count], flags[rule.count:]
+    moving = [f for f, p in zip(own, rule.push.params, strict=False) if p.aval.inexact]
+    return changed(rule, push=batch_body(rule.push, [*own, *moving, *others], n, [True] * len(rule.push.results))[0])
+
+
+def _pull_rule(rule: Pull, flags: Flags, n: int, body: Body) -> Pull:
+    forward, out = batch_body(rule.forward, flags, n, [True] * len(body.results) + [False] * (len(rule.forward.results) - len(body.results)))
+    residuals = out[len(body.results):]
+    cts = [True] * sum([r.aval.inexact for r in body.results])
+    backward, made = batch_body(rule.backward, [*residuals, *cts, *flags[rule.count:]], n)
+    mine = [f for f, g in zip(flags[:rule.count], rule.gives, strict=True) if g]
+    # the cotangent of what is the same for all examples is the sum over them
+    results = [r if have == want else copies(r, n) if want else R.sum(r, axes=(0,)) for r, have, want in zip(backward.results, made, mine, strict=True)]
+    # (one that is the same for every example adds up n times)
+    results = [E.scale(r, n) if not have and not want else r for r, have, want in zip(results, made, mine, strict=True)]
+    return changed(rule, forward=forward, backward=Body(backward.params, tuple(results)))
+
+
+CONTROL = {C.scan: _scan, C.while_loop: _while, C.cond: _cond, call: _call}

@@ -21,7 +21,7 @@ from ..ir.term import Term, toposort
 from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
 from . import fit, grid, loops, memory, replay, story
-from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut
+from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut, waits
 from .decompose import decompose
 from .epilogue import epilogues
 from .flow import ENDLESS, UNKNOWN, in_place, steps
@@ -107,6 +107,7 @@ class _Assembly:
         self.buffers = [Buffer("input", s.aval, i) for i, s in enumerate(sources)]
         self.numbers: dict[Term, int] = {s: i for i, s in enumerate(sources)}
         self.kernels: dict[K.Kernel, int] = {}
+        self.waits = waits(parts)
         self.done: set[Term] = set()             # what the steps so far have stored; used where grid kernels split groups
         self.steps: list[Step | Piece] = []
 
@@ -171,7 +172,7 @@ class _Assembly:
     def _traffic(self, s: Step | Piece) -> tuple[list[int], list[int]]:
         """(buffers read, buffers written) of a step."""
         if isinstance(s, Piece):
-            return list(s.buffers), [b for b, p in zip(s.buffers, s.kernel.params, strict=True) if p.writes]
+            return [*s.buffers, *s.after], [b for b, p in zip(s.buffers, s.kernel.params, strict=True) if p.writes]
         kernels = list(self.kernels) if isinstance(s, Gemm) and s.epilogue is not None else ()
         return memory.reads(s, kernels), memory.writes(s, kernels)
 
@@ -330,7 +331,8 @@ class _Assembly:
             buffers = tuple([self.number(u) for u in terms])
             # a kernel that overwrites inputs stays where it is: moved up, it could come before their last reader
             alone = (any([b in wanted for b in buffers]) and not self.caps.grid) or g.kind in (RECUR, UPDATE)
-            self.steps.append(Piece(kernel, buffers, MOST if alone else 1))
+            after = tuple([self.number(u) for m in g.members for u in self.waits.get(m, ())]) if self.waits else ()
+            self.steps.append(Piece(kernel, buffers, MOST if alone else 1, after))
 
     def _finished(self, outputs: list[int], names: dict[int, int]) -> Program:
         """Final buffer numbers and offsets."""

@@ -20,7 +20,7 @@ from ..ir.term import Term
 from ..prims import base as B
 from ..prims.leaf import full
 from . import flow, updates
-from .updates import INLINE, SCATTER
+from .updates import INLINE, RENAMES, SCATTER
 
 LIMIT = 400          # scalar operations of a kernel before a new stage begins
 HEIGHT = 64          # longest chain inside one kernel (it bounds the recursion of index rules too)
@@ -128,7 +128,7 @@ def elementwise(t: Term, args: Sequence[S.Scalar]) -> S.Scalar:
 
 def base(t: Term, kinds: dict[Term, str]) -> Term:
     """The Term whose buffer holds `t`: a reshape is another name of the same bytes."""
-    while t.op.name == "reshape" and kinds[t] == INLINE:
+    while t.op.name in RENAMES and kinds[t] == INLINE:
         t = t.args[0]
     return t
 
@@ -217,6 +217,26 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     return Cut(order, kinds, *_grouped(order, kinds, need, stored, late, walk), profiles, results, products, picks)
 
 
+def waits(parts: Cut) -> dict[Term, set[Term]]:
+    """Of values computed from what stands behind a barrier: the stored values that the barrier waits for."""
+    found: dict[Term, set[Term]] = {}
+    if not any([t.op.name == "barrier" for t in parts.order]):
+        return found
+    for t in parts.order:
+        mine = set().union(*[found[a] for a in t.args if a in found and parts.kinds[a] == INLINE and a not in parts.stored])
+        stack = list(t.args[1:]) if t.op.name == "barrier" else []
+        while stack:
+            a = stack.pop()
+            if parts.kinds[a] != INLINE or a in parts.stored:
+                if parts.kinds[a] != LEAF:
+                    mine.add(a)
+            else:
+                stack.extend(a.args)
+        if mine:
+            found[t] = mine
+    return found
+
+
 def _moved(t: Term, kinds: dict[Term, str]) -> bool:
     """Whether every element of `t` is one of a stored value."""
     while kinds[t] == INLINE and isinstance(t.op.lowering, B.Index) and t.op.lowering.moves and len(t.args) == 1:
@@ -282,6 +302,10 @@ class _Stages:
             return mm.args if x is None else (*mm.args, x)
         return (*t.args, *self.before[t]) if t in self.before else t.args
 
+    def made_of(self, t: Term) -> tuple[Term, ...]:
+        """What the value of `t` is made of: not what a barrier waits for."""
+        return t.args[:1] if t.op.name == "barrier" else self.args(t)
+
     def aligned(self, t: Term) -> bool:
         """Whether t reads its arguments at its own loop index."""
         return isinstance(t.op.lowering, (B.Elementwise, B.Reduction)) and t not in self.products
@@ -343,7 +367,7 @@ class _Stages:
             if used >= LIMIT:
                 skip[key] = s + 1
             total, tall = profile.cost, 0
-            for a in t.args if len(t.args) < 2 else dict.fromkeys(t.args):
+            for a in t.args[:1] if len(t.args) < 2 or t.op.name == "barrier" else dict.fromkeys(t.args):
                 if kinds[a] is not INLINE:
                     continue
                 n, held = need[a], a in stored
@@ -396,7 +420,7 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         data_indexed = isinstance(low, B.Scatter) or (isinstance(low, B.Index) and not low.moves)
         last = t.args[-1] if isinstance(low, B.Scatter) else None
         spreads = data_indexed or t.op.name == "broadcast_to" or isinstance(low, B.Contraction)     # one element, many reads
-        for a in dict.fromkeys(walk.args(t)):
+        for a in dict.fromkeys(walk.made_of(t)):
             if kinds[a] == INLINE and a not in stored:
                 indexed = data_indexed and a is not t.args[0] and a is not last
                 repeats = spreads and space_size(t) > a.aval.size and cost[a] >= DEAR

@@ -27,11 +27,12 @@ WINDOW = 4           # earlier kernels over equally many rows that a kernel may 
 
 @record
 class Piece:
-    """A kernel call in the making; `joined` counts the kernels it is made of."""
+    """A kernel call in the making; `joined` counts the kernels it is made of, `after`: buffers that have to be written before."""
 
     kernel: Kernel
     buffers: tuple[int, ...]
     joined: int = 1
+    after: tuple[int, ...] = ()
 
 
 @record
@@ -177,7 +178,7 @@ def _joined(a: Piece, p: Rows, b: Piece, q: Rows, caps: Caps) -> Piece | None:
         dtypes[n] = Param(prm.dtype, prm.writes or (n in dtypes and dtypes[n].writes))
     kernel = Kernel(tuple([dtypes[n] for n in range(len(numbers))]), p.before + q.before + (loop,) + p.after + q.after,
                     a.kernel.work + b.kernel.work)
-    return Piece(kernel, tuple(numbers), a.joined + b.joined)
+    return Piece(kernel, tuple(numbers), a.joined + b.joined, (*a.after, *b.after))
 
 
 def _legal(a: Piece, p: Rows, b: Piece, q: Rows) -> bool:
@@ -394,7 +395,7 @@ def reuse(piece: Piece, buffers: list[Buffer], private: set[int]) -> Piece:
                 new[t] = new[u]
                 taken |= {t, u}
                 break
-    return Piece(piece.kernel, tuple(new), piece.joined)
+    return changed(piece, buffers=tuple(new))
 
 
 @record

@@ -13,7 +13,7 @@ from ..ir.term import Term
 from ..prims.movement import groups
 from .cut import INLINE, Cut, base, layout
 
-VIEWS = ("reshape", "permute", "broadcast_to")
+VIEWS = ("reshape", "permute", "broadcast_to", "barrier")
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,6 +34,8 @@ def view(t: Term, kinds: dict[Term, str]) -> tuple[Term, tuple[int, ...]]:
     strides = contiguous(t.aval.shape)
     for u in reversed(chain):
         x = u.args[0].aval.shape
+        if u.op.name == "barrier":
+            continue
         if u.op.name == "permute":
             strides = tuple([strides[a] for a in u.keywords["axes"]])
         elif u.op.name == "broadcast_to":

@@ -20,7 +20,7 @@ from . import grid, loops
 from .cut import INLINE, LATE, LEAF, RECUR, REDUCE, SCAN, SCATTER, Cut, Group, elementwise
 from .facts import Facts, holds
 from .loops import Out
-from .updates import UPDATE
+from .updates import RENAMES, UPDATE
 
 
 class Faults:
@@ -85,7 +85,7 @@ class Lowering:
         while True:
             if kinds[t] == LEAF or stored.get(t, LATE + 1) < self.stage or t in self.ready:
                 return t
-            if t.op.name != "reshape":
+            if t.op.name not in RENAMES:
                 return None
             t = t.args[0]
 

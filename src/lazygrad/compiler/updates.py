@@ -11,6 +11,7 @@ from itertools import pairwise
 from ..ir.term import Term
 
 INLINE, SCATTER, UPDATE = "inline", "scatter", "update"
+RENAMES = ("reshape", "barrier")              # the same bytes under another name
 
 
 def find(order: list[Term], roots, sources, into, kinds) -> tuple[list[Term], dict[Term, tuple[Term, ...]], set[Term]]:
@@ -29,7 +30,7 @@ def find(order: list[Term], roots, sources, into, kinds) -> tuple[list[Term], di
         readers, names = [], [chain[-1].args[0]]
         for a in names:                          # a reshape is another name of the same bytes
             for u in users.get(a, ()):
-                if u.op.name == "reshape" and kinds[u] == INLINE:
+                if u.op.name in RENAMES and u.args[0] is a and kinds[u] == INLINE:
                     names.append(u)
                 elif u is not chain[-1]:
                     readers.append(u)

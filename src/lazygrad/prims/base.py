@@ -93,6 +93,11 @@ class Control:
 
 
 @record
+class Inline:
+    """Stands for the Terms of its `params["body"]`, which `decompose` puts in the place of its results."""
+
+
+@record
 class Pick:
     """One of the results of a Term that has several."""
 
@@ -102,7 +107,7 @@ class Leaf:
     """A source: its buffer is a plan's input."""
 
 
-Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Control | Pick | Leaf
+Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Control | Inline | Pick | Leaf
 
 
 # ---- derivative forms -----------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ def runner(body: Body) -> Run:
     return found
 
 
-def _by_name(name: str) -> Several:
+def by_name(name: str) -> Several:
+    """The derivative that is registered for a primitive."""
     return Several(lambda *args, **params: _rules[name].vjp(*args, **params), lambda *args, **params: _rules[name].jvp(*args, **params))
 
 
@@ -83,7 +84,7 @@ def _scan_numpy(*arrays: np.ndarray, body: Body, consts: int, carries: int, leng
     return (*carry, *ys)
 
 
-scan = Prim("scan", _scan_numpy, _scan_aval, Control("scan"), _by_name("scan"), ("body", "consts", "carries", "length", "reverse"))
+scan = Prim("scan", _scan_numpy, _scan_aval, Control("scan"), by_name("scan"), ("body", "consts", "carries", "length", "reverse"))
 
 
 # ---- while ----------------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def _while_numpy(*arrays: np.ndarray, test: Body, body: Body, consts: int) -> tu
     return (*carry, np.asarray(steps, int32))
 
 
-while_loop = Prim("while_loop", _while_numpy, _while_aval, Control("while"), _by_name("while_loop"), ("test", "body", "consts"))
+while_loop = Prim("while_loop", _while_numpy, _while_aval, Control("while"), by_name("while_loop"), ("test", "body", "consts"))
 
 
 # ---- cond -----------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def _cond_numpy(index: np.ndarray, *arrays: np.ndarray, branches: tuple[Body, ..
     return tuple(runner(branches[k])(arrays))
 
 
-cond = Prim("cond", _cond_numpy, _cond_aval, Control("cond"), _by_name("cond"), ("branches",))
+cond = Prim("cond", _cond_numpy, _cond_aval, Control("cond"), by_name("cond"), ("branches",))
 
 
 # ---- results --------------------------------------------------------------------------------------------------------

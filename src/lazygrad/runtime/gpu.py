@@ -118,7 +118,8 @@ def explain(roots: Sequence[Term], sources: Sequence[Term], device: Any) -> str:
     story = compiler.explain(roots, sources, into, wgsl.caps(device.traits))
     hosts = [str(s.prim) for s in exe.program.steps if hasattr(s, "prim")]
     named = f"on the host, by a transfer there and back: {', '.join(hosts)}" if hosts else "all steps run on the GPU"
-    return "\n".join([story, f"{device}: {len(exe.program.steps)} steps; {len(exe.program.kernels)} kernels; {named}", "", exe.text])
+    from .tiers import peak
+    return "\n".join([story, f"{device}: {len(exe.program.steps)} steps; {len(exe.program.kernels)} kernels; {named}", peak(roots, sources, sum(exe.slots)), "", exe.text])
 
 
 

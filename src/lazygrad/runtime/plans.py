@@ -16,7 +16,7 @@ import numpy as np
 
 from ..ir.term import SWEEPS, Term, toposort
 from ..prims import leaf as leaves
-from ..prims.base import REGISTRY, Control
+from ..prims.base import REGISTRY, Control, Inline
 from . import gradients, tiers
 from .arrays import duplicate
 from .devices import device_of
@@ -88,8 +88,10 @@ def canonical(roots: Sequence[Term]) -> tuple[tuple, list[Term]]:
 
 
 def _repeated(t: Term) -> int:
-    """How many Terms the interpreter would go through for a loop or a branch."""
+    """How many Terms the interpreter would go through for a loop, a branch or a call."""
     known = t.keywords
+    if isinstance(t.op.lowering, Inline):
+        return len(toposort(known["body"].results))
     if "branches" in known:
         return max(len(toposort(b.results)) for b in known["branches"])
     return known.get("length", UNKNOWN) * len(toposort(known["body"].results))
@@ -106,7 +108,7 @@ class Variant:
         self.interpreter: Callable | None = None
         order = toposort(self.roots)
         self.terms, self.size = len(order), sum(t.aval.size for t in order)
-        self.repeated = sum(_repeated(t) for t in order if isinstance(t.op.lowering, Control))
+        self.repeated = sum(_repeated(t) for t in order if isinstance(t.op.lowering, (Control, Inline)))
 
     def interpret(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """The roots' values, by NumPy; they may share memory with the inputs."""

@@ -20,7 +20,7 @@ from ..errors import IndexingError
 from ..ir.aval import Pack
 from ..ir.function import Body
 from ..ir.term import Term, toposort
-from ..prims.base import REGISTRY
+from ..prims.base import REGISTRY, Inline
 from . import gradients, slots
 from .memory import Region, address, allocate
 from .slots import GRADIENTS, grads, pointers, states
@@ -93,7 +93,8 @@ def request(roots: Sequence[Term], sources: Sequence[Term], into: tuple[int | No
         if t in places:
             lines.append(f"source {places[t]} {kind}")
         else:
-            params = _said(t.params) if BUILT_IN.get(t.op.name) is t.op else None
+            said = t.params[:1] if isinstance(t.op.lowering, Inline) else t.params          # its rule is no part of what is computed
+            params = _said(said) if BUILT_IN.get(t.op.name) is t.op else None
             if params is None:
                 return None
             lines.append(f"{t.op.name} {tuple([number[a] for a in t.args])} {params} {kind}")
@@ -358,8 +359,15 @@ def explain(roots: Sequence[Term], sources: Sequence[Term], device: Any = "cpu")
     from .. import compiler
     parts = [compiler.explain(roots, sources, (None,) * len(roots), _caps())] if hasattr(compiler, "explain") else []
     exe = build(roots, sources, (None,) * len(roots))
-    parts += [f"arena: {exe.program.arena} bytes; {len(exe.program.steps)} steps; {len(exe.program.kernels)} kernels", "", exe.text]
+    parts += [f"arena: {exe.program.arena} bytes; {len(exe.program.steps)} steps; {len(exe.program.kernels)} kernels",
+              peak(roots, sources, exe.program.arena), "", exe.text]
     return "\n".join(parts)
+
+
+def peak(roots: Sequence[Term], sources: Sequence[Term], temporaries: int) -> str:
+    """The most memory that a run takes, as text: known before it runs."""
+    results, inputs = sum([r.aval.nbytes for r in dict.fromkeys(roots)]), sum([s.aval.nbytes for s in sources])
+    return f"peak memory: {temporaries + results} bytes (temporaries {temporaries}, results {results}) beside {inputs} bytes of inputs"
 
 
 def _caps() -> Any:
