@@ -430,3 +430,11 @@ def test_errors_name_what_came_and_the_line(call, kind, text):
     assert text in str(caught.value)
     if kind is not errors.StructureError or "tree.map" not in text:
         assert any("test_transforms.py" in note for note in getattr(caught.value, "__notes__", ())) or "function is expected" in text
+
+
+def test_lists_of_tensors_are_stacked_not_evaluated():
+    x, y = lg.tensor(1.0), lg.tensor(2.0)
+    z = (lg.sin([x, y]) * [3.0, y]).sum() + lg.asarray([[x, y], [1.0, 2.0]]).sum()
+    z.backward()
+    np.testing.assert_allclose([x.grad.item(), y.grad.item()], [3 * np.cos(1) + 1, np.sin(2) + 2 * np.cos(2) + 1], rtol=1e-6)
+    assert lg.grad(lambda v: lg.exp([v[0], 2 * v[1]]).sum())(np.zeros(2)).tolist() == [1, 2]

@@ -25,7 +25,7 @@ from .runtime.arrays import duplicate, host, place
 from .runtime.devices import DEVICES, resolve
 from .runtime.memory import allocate
 from .runtime.slots import Leaf, states
-from .tensor import LAST, Tensor, _function, graph_of, now, repr_short, store, touch
+from .tensor import LAST, Tensor, _function, adopt, graph_of, holds_tensors, now, repr_short, store, touch
 
 GRAPHS: weakref.WeakValueDictionary[int, Scope] = weakref.WeakValueDictionary()
 REMEMBERED = 4                       # graphs whose last backward is kept for gradients of intermediates
@@ -368,7 +368,8 @@ def tensor(obj: Any, dtype: Any = None, device: Any = None, name: str | None = N
 
 
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
-    """`obj` as a tensor: itself if it is one (cast if another dtype is asked for), else a leaf of the default graph.
+    """`obj` as a tensor: itself if it is one (cast if another dtype is asked for), the stack of a list with tensors in it, else a leaf
+    of the default graph.
 
     Raises ValueError for `copy=False` on anything but a tensor: values are always copied in.
     """
@@ -379,6 +380,8 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         if copy:
             return obj.graph.tensor(obj, dtype, obj.device)
         return obj if same else _function("astype")(obj, dtype_of(dtype))
+    if obj.__class__ in (list, tuple) and holds_tensors(obj):
+        return asarray(adopt(obj, default_graph(), "asarray"), dtype=dtype, device=device)
     if copy is False:
         raise DataError("asarray", type(obj).__name__, "values from outside are always copied", "leave copy out")
     h = default_graph().tensor(obj, dtype, device)

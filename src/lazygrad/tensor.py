@@ -57,8 +57,22 @@ def graph_of(h: Tensor | None) -> Any:
 
 
 def adopt(obj: Any, graph: Any, op: str) -> Tensor:
-    """Data that stands beside a tensor: a leaf of its graph that wants no gradient."""
+    """Data that stands beside a tensor: a leaf of its graph that wants no gradient; a list with tensors in it: their stack."""
+    if obj.__class__ in (list, tuple) and holds_tensors(obj):
+        return _function("stack")([adopt(v, graph, op) if not isinstance(v, Tensor) else v for v in obj])
     return graph.leaf(to_array(obj, None, op), False, sys._getframe(1))
+
+
+def holds_tensors(items: Any) -> bool:
+    """Whether a nested list has a tensor in it."""
+    stack = [items]
+    while stack:
+        for v in stack.pop():
+            if isinstance(v, Tensor):
+                return True
+            if v.__class__ in (list, tuple):
+                stack.append(v)
+    return False
 
 
 def wrap(term: Term, a: Any = None, b: Any = None) -> Tensor:
