@@ -243,7 +243,52 @@ def test_products_are_numpys():
     close(lg.linalg.tensorsolve(lg.asarray(t), lg.asarray(b), (1,)), np.linalg.tensorsolve(t, b, (1,)))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sinm", "cosm", "tanm", "sinhm", "coshm", "tanhm"])
+def test_functions_of_matrices_are_scipys(name, dtype):
+    a = draw((3, 3), dtype)
+    close(getattr(lg.linalg, name)(lg.asarray(a)), getattr(scipy.linalg, name)(a.astype(np.result_type(dtype, "float64"))), dtype)
+    close(getattr(lg.linalg, name)(lg.asarray(np.stack([a, 2 * a]))), np.stack([getattr(scipy.linalg, name)(x) for x in (a, 2 * a)]), dtype)
+
+
+def test_discrete_lyapunov_equations_are_solved():
+    for dtype in ("float64", "complex128"):
+        a, q = 0.4 * draw((2, 3, 3), dtype), draw((3, 3), dtype, 1)
+        x = np.asarray(lg.linalg.solve_discrete_lyapunov(lg.asarray(a), lg.asarray(q)))
+        close(a @ x @ adjoint(a) - x + q, np.zeros((2, 3, 3)), dtype)
+
+
+def test_matrices_with_patterns_are_scipys():
+    c, r = draw((3,), "complex128"), draw((4,), seed=1)
+    for f, g in ((lg.linalg.toeplitz, scipy.linalg.toeplitz), (lg.linalg.hankel, scipy.linalg.hankel)):
+        close(f(lg.asarray(c)), g(c))
+        close(f(lg.asarray(c), lg.asarray(r)), g(c, r))
+        close(f(lg.asarray(r[:1])), g(r[:1]))
+        assert f(lg.asarray(r[:0])).shape == (0, 0)
+    close(lg.linalg.circulant(lg.asarray(c)), scipy.linalg.circulant(c))
+    assert lg.linalg.circulant(lg.asarray(r[:0])).shape == (0, 0)
+    blocks = [draw((2, 3)), draw((1, 1)), draw((4,)), np.zeros((0, 2))]
+    close(lg.linalg.block_diag(*[lg.asarray(b) for b in blocks]), scipy.linalg.block_diag(*blocks))
+    for f in (lg.linalg.toeplitz, lg.linalg.hankel, lg.linalg.circulant):
+        with pytest.raises(ValueError, match="one axis"):
+            f(lg.asarray(blocks[0]))
+    with pytest.raises(ValueError, match="two axes"):
+        lg.linalg.block_diag(lg.asarray(draw((2, 2, 2))))
+
+
 # ---- names and protocols -------------------------------------------------------------------------------------------------
+
+def test_methods_are_those_of_pytorch():
+    a = definite((3, 3))
+    x = lg.asarray(a)
+    close(x.cholesky(), np.linalg.cholesky(a))
+    close(x.qr().R, np.linalg.qr(a).R)
+    close(x.svd().S, np.linalg.svd(a).S)
+    close(x.pinverse(), np.linalg.pinv(a))
+    close(x.inverse(), np.linalg.inv(a))
+    assert lg.Tensor.cholesky is lg.linalg.cholesky and lg.Tensor.erfinv is lg.special.erfinv
+    close(lg.asarray([0.5]).igamma(lg.asarray([1.0])), scipy.special.gammainc(np.float32([0.5]), np.float32([1.0])))
+
 
 def test_results_have_the_names_of_the_array_api():
     a = lg.asarray(definite((2, 2)))
@@ -419,6 +464,10 @@ FUNCTIONS = {
     "multi_dot": lambda x: lg.linalg.multi_dot([x, x, x[0]]).sum(),
     "tensorsolve": lambda x: (lg.linalg.tensorsolve(x, x[0]) ** 2).sum() + (lg.linalg.tensorinv(x, 1) ** 2).sum(),
     "matrix_power": lambda x: (lg.linalg.matrix_power(x, -2) ** 2).sum(),
+    "discrete lyapunov": lambda x: (lg.linalg.solve_discrete_lyapunov(x / 5, x @ x) ** 2).sum(),
+    "tangents": lambda x: (lg.linalg.tanm(x / 9) ** 2).sum() + (lg.linalg.tanhm(x / 3) ** 2).sum(),
+    "patterns": lambda x: (lg.linalg.toeplitz(x[0], x[1]) ** 2).sum() + (lg.linalg.circulant(x[2]) ** 3).sum() + (lg.linalg.hankel(x[0]) ** 2).sum()
+                          + (lg.linalg.block_diag(x, x[:2]) ** 2).sum(),
     "upper cholesky": lambda x: (lg.linalg.cholesky(x @ x.mT, upper=True) ** 3).sum(),
 }
 

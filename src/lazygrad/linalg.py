@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import LinAlgError  # noqa: F401  (NumPy has it here)
-from .functions import linalg_factorizations, linalg_norms, linalg_products, linalg_spectral, linalg_systems  # noqa: F401  (they fill the table)
+from .functions import (  # noqa: F401  (they fill the table)
+    linalg_factorizations,
+    linalg_functions,
+    linalg_norms,
+    linalg_patterns,
+    linalg_products,
+    linalg_spectral,
+    linalg_systems,
+)
 from .functions.table import FUNCTIONS, SPACES
 
 SHARED = ("expm", "matrix_exp", "inv", "det", "slogdet", "solve", "matrix_power", "matmul", "tensordot", "vecdot", "outer", "kron", "vector_norm",

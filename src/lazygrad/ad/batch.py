@@ -225,7 +225,7 @@ AXIS = shifted("axis")
 RULES: dict[str, Rule] = {
     "broadcast_to": _broadcast_to, "permute": _permute, "slice": _slice, "embed": _slice, "concatenate": _joined, "concatenate_many": _joined,
     "reshape": lambda n, flags, t, args: M.reshape(args[0], shape=(n, *t.params[0])),
-    "barrier": _barrier, "matmul": _matmul, "solve": _solve, "gather": _gather, "searchsorted": _searchsorted,
+    "barrier": _barrier, "matmul": _matmul, "solve": _solve, "triangular_solve": _solve, "gather": _gather, "searchsorted": _searchsorted,
     **dict.fromkeys(("sum", "prod", "max", "min", "any", "all"), AXES),
     **dict.fromkeys(("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"), AXIS),
     **dict.fromkeys((f"scatter_{name}" for name in ("set", "add", "mul", "max", "min")), _scatter),

@@ -17,7 +17,7 @@ from ..lift import Operand
 from .creation import eye
 from .movement import permuted
 from .promotion import P, broadcast, broadcast_shapes, cast, inexact, many_axes, one_axis, pair, reshaped
-from .table import public
+from .table import methods, public
 
 
 def alike_pair(op: str, x: Term, y: Term) -> tuple[Term, Term]:
@@ -199,7 +199,7 @@ def expm(x: Term) -> Term:
     return P.expm(square_matrix("expm", x))
 
 
-@public(method=True)
+@public(method=("inv", "inverse"))
 def inv(x: Term) -> Term:
     """The inverse of (..., n, n).
 
@@ -280,3 +280,11 @@ def matrix_power(x: Term, n: int) -> Term:
         if n:
             base = P.matmul(base, base)
     return out
+
+
+# ---- methods whose functions are in further modules, under PyTorch's names --------------------------------------------------
+
+methods("linalg", "cholesky qr", "linalg_factorizations")
+methods("linalg", "svd", "linalg_spectral")
+methods("linalg", "pinverse", "linalg_systems")
+methods("special", "erfinv i0 igamma=gammainc igammac=gammaincc", "special")

@@ -1,4 +1,4 @@
-"""Eigenvalues, singular values and what is made of them: vectors, rank, square roots and logarithms of matrices.
+"""Eigenvalues and singular values with their vectors, and the rank.
 
 In: tensors whose last two axes are the matrix. Out: tensors, several as named tuples in the order of the Array API. Derivatives are
 finite at repeated values: what is not determined there (a rotation of the vectors among themselves) does not move.
@@ -11,7 +11,6 @@ from collections import namedtuple
 from .. import dtypes
 from ..errors import DTypeError
 from ..ir.term import Term
-from ..prims import linalg_functions as F
 from ..prims import linalg_spectral as L
 from .linalg import square_matrix
 from .linalg_systems import matrix, tolerance
@@ -134,27 +133,3 @@ def matrix_rank(x: Term, tol: float | None = None, hermitian: bool = False, rtol
     """
     x = matrix("matrix_rank", x)
     return rank_of(svdvals(x), tolerance(x, rtol), tol)
-
-
-# ---- functions of matrices ------------------------------------------------------------------------------------------------
-
-@public(space="linalg")
-def sqrtm(x: Term) -> Term:
-    """The principal square root of (..., n, n). Real matrices stay real: LinAlgError where the root is not, cast to complex then.
-
-    >>> import lazygrad as lg
-    >>> lg.linalg.sqrtm(lg.asarray([[4., 0.], [0., 9.]])).tolist()
-    [[2.0, 0.0], [0.0, 3.0]]
-    """
-    return F.sqrtm(square_matrix("sqrtm", x))
-
-
-@public(space="linalg")
-def logm(x: Term) -> Term:
-    """The principal logarithm of (..., n, n). Real matrices stay real: LinAlgError where it is not, cast to complex then.
-
-    >>> import lazygrad as lg
-    >>> lg.linalg.logm(lg.asarray([[1., 0.], [0., 1.]])).tolist()
-    [[0.0, 0.0], [0.0, 0.0]]
-    """
-    return F.logm(square_matrix("logm", x))

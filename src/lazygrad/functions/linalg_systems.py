@@ -119,6 +119,29 @@ def solve_continuous_lyapunov(a: Term, q: Term) -> Term:
     return solve_sylvester(a, X.adjoint(square_matrix("solve_continuous_lyapunov", a)), q)
 
 
+@public(space="linalg")
+def solve_discrete_lyapunov(a: Term, q: Term) -> Term:
+    """The X of a X aᴴ - X + q = 0, all (..., n, n), by the bilinear transformation to the continuous equation.
+
+    LinAlgError where a has the eigenvalue -1, or two whose product with the other's conjugate is 1.
+
+    >>> import lazygrad as lg
+    >>> lg.linalg.solve_discrete_lyapunov(lg.asarray([[0.5]]), lg.asarray([[3.]])).tolist()
+    [[4.0]]
+    """
+    a, q = square_matrix("solve_discrete_lyapunov", a), square_matrix("solve_discrete_lyapunov", q)
+    dtype = dtypes.promote(a.aval.dtype, q.aval.dtype)
+    a, q = cast(a, dtype), cast(q, dtype)
+    h = X.adjoint(a)
+    eye = X.identity_like(a)
+    # with B = (aᴴ + I)⁻¹ (aᴴ - I) the equation is Bᴴ X + X B = -2 (a + I)⁻¹ q (aᴴ + I)⁻¹ (Popov 1964)
+    above = P.add(h, eye)
+    b = solve(above, P.sub(h, eye))
+    left = solve(P.add(a, eye), q)
+    right = X.adjoint(solve(P.add(a, eye), X.adjoint(left)))
+    return solve_sylvester(X.adjoint(b), b, P.mul(right, constant(-2, right.aval.shape, right.aval.dtype)))
+
+
 # ---- least squares -----------------------------------------------------------------------------------------------------
 
 @public("pinverse", space="linalg")

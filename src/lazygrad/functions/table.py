@@ -6,6 +6,7 @@ which takes and returns tensors. Rules are lifted when first asked for: a progra
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -115,6 +116,18 @@ def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None
     for place in places:
         setattr(Tensor, place, Method(pending, place))
     return pending
+
+
+def methods(space: str, names: str, module: str) -> None:
+    """Methods of Tensor that are functions of a space whose module is imported when one is first asked for."""
+    def maker(name: str) -> Callable[[], Callable]:
+        def make() -> Callable:
+            importlib.import_module(f"{__package__}.{module}")
+            return SPACES[space][name]
+        return make
+    for word in names.split():
+        method, _, name = word.partition("=")
+        setattr(Tensor, method, Method(Pending(maker(name or method)), method))
 
 
 def plain(*aliases: str, space: str = "") -> Callable[[Callable], Callable]:
