@@ -13,7 +13,7 @@ from ..errors import LazygradError
 from ..ir.aval import Pack, aval
 from ..ir.function import Body
 from ..ir.record import changed
-from ..ir.term import Term, substitute, toposort
+from ..ir.term import Term, substitute, term, toposort
 from ..prims import contraction, linalg
 from ..prims import control as C
 from ..prims import elementwise as E
@@ -42,15 +42,14 @@ def batched(roots: Sequence[Term], env: Mapping[Term, Term], n: int) -> list[tup
     for t in toposort(roots):
         if t in done:
             continue
-        if t.op is C.pick:
-            of = several.get(t.args[0])
-            done[t] = (t, False) if of is None else of[t.params[0]]
+        if t.op is C.pick and t.args[0] in several:
+            done[t] = several[t.args[0]][t.params[0]]
             continue
         flags = tuple([done[a][1] for a in t.args])
-        if True not in flags:
-            done[t] = t, False
+        args = tuple([done[a][0] for a in t.args])
+        if True not in flags:                              # what all examples share may still come out of a loop over them: its count
+            done[t] = t if args == t.args else term(t.op, args, t.params, t.aval), False
             continue
-        args = [done[a][0] for a in t.args]
         control = CONTROL.get(t.op)
         if control is not None:
             several[t] = control(n, flags, t, args, **t.keywords)
