@@ -97,6 +97,16 @@ class Shared:
         self.bodies: dict[tuple, Program] = {}
 
 
+def _apart(roots: list[Term]) -> list[Term]:
+    """`roots` with one Term for each: a value that goes to two buffers is stored twice by the kernel that makes it."""
+    seen: set[Term] = set()
+    out = []
+    for r in roots:
+        out.append(stop_gradient(r) if r in seen else r)
+        seen.add(r)
+    return out
+
+
 class _Assembly:
     """Buffers and steps of one Program in the making."""
 
@@ -259,7 +269,7 @@ class _Assembly:
         ys = [self.number(picked[j]) for j in rows]
         if s.reverse:                                # a step must not write into the row of the step before
             self.whole.update(ys)
-        roots = [*s.body.results[:n], *[s.body.results[j] for j in rows]]
+        roots = _apart([*s.body.results[:n], *[s.body.results[j] for j in rows]])
         first = len(s.consts)
         into = [first + j if in_place(r, p) else None for j, (r, p) in enumerate(zip(roots, s.carried, strict=False))]
         body = self._body(roots, s.body.params, [*into, *[None] * len(rows)], [*carries, *ys])

@@ -11,6 +11,7 @@ from ..ir.record import record
 from ..ir.term import Term, toposort
 from ..prims import base as B
 from ..prims.control import cond, scan, while_loop
+from ..prims.elementwise import add
 
 ENDLESS = 1 << 20    # scalar operations that such a loop is taken to make at least: nobody should have to wait for its end
 UNKNOWN = 1000       # steps that a loop with a test is taken to make, where work is estimated
@@ -67,8 +68,10 @@ def bodies(t: Term) -> tuple[Body, ...]:
 
 
 def in_place(result: Term, carry: Term) -> bool:
-    """Whether a step changes a few elements of a carry: then it does so in place."""
+    """Whether a step changes a few elements of a carry, or adds to it: then it does so in place."""
     few = 0
+    if result.op is add and carry in result.args:
+        return True
     while isinstance(result.op.lowering, B.Scatter):
         few += result.args[-1].aval.size
         result = result.args[0]
