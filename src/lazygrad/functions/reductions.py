@@ -107,13 +107,15 @@ def var(x: Term, axis: Axis = None, correction: float = 0, keepdims: bool = Fals
 
 @public(method=True)
 def std(x: Term, axis: Axis = None, correction: float = 0, keepdims: bool = False, ddof: float | None = None) -> Term:
-    """The standard deviation over `axis`, the square root of `var`.
+    """The standard deviation over `axis`, the square root of `var`. Of equal numbers it is 0 and has derivative 0, as a norm has at 0.
 
     >>> import lazygrad as lg
     >>> lg.std(lg.asarray([1.0, 3.0])).tolist()
     1.0
     """
-    return P.sqrt(variance("std", x, axis, correction, keepdims, ddof))
+    v = variance("std", x, axis, correction, keepdims, ddof)
+    flat = P.eq(v, constant(0, v.aval.shape, v.aval.dtype))
+    return P.where(flat, constant(0, v.aval.shape, v.aval.dtype), P.sqrt(v))
 
 
 @public(method=True)
