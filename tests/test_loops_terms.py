@@ -348,6 +348,22 @@ def test_a_carry_that_is_read_after_its_change_and_one_that_is_read_in_a_circle(
         assert [b.aval.size for b in repeat.body.buffers if b.kind == "temp"].count(200) == copies
 
 
+@pytest.mark.parametrize("mode", ["set", "add"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_updates_under_a_condition_are_made_in_place(mode, swapped):
+    """where(c, update(s), s): c differs from element to element, two updates meet in one of them, and what is not touched is not read."""
+    slots, flags, rows = aval((300,), F8), aval((300,), BOOL), aval((3,), F8)
+
+    def step(idx, c, s, x):
+        new = indexing.scatter(s, idx, x, axes=(0,), position=0, mode=mode)
+        return [E.where(c, s, new) if swapped else E.where(c, new, s)]
+
+    arrays = [np.array([7, 299, 7]), np.arange(300) % 2 == 1, normal(300), normal(5, 3)]
+    t = control.scan(*sources(*arrays), body=body([aval((3,), np.dtype("int64")), flags, slots, rows], step), consts=2, carries=1, length=5, reverse=False)
+    _, repeat = check(control.picked(t), arrays, 1e-14, [Call, Repeat]).steps         # the conditions of the updates are made once
+    assert repeat.body.work < 500 and repeat.spare == (None,)
+
+
 def test_a_leaf_is_updated_in_place_and_its_old_value_is_read_before():
     """Outside of loops too: x[i] = v overwrites x, of which the sum before is wanted."""
     x, i, v = sources(normal(300), np.array([5, 299, 5]), normal(3))

@@ -13,6 +13,7 @@ import numpy as np
 from ..ir.program import Caps
 from ..ir.term import Term, rewrite
 from ..prims import base as B
+from ..prims import indexing
 from ..prims import movement as M
 from ..prims.leaf import constant, full
 from .rules import Finder, build, match
@@ -130,7 +131,19 @@ def _sum(t: Term) -> Term | None:
     return x.op(left, M.reshape(b, shape=(total, b.aval.shape[-1])))
 
 
+def _updates(t: Term) -> Term | None:
+    """A choice between an array and the same array with updates is a choice between updates: the rest is the same either way."""
+    chosen, x, y = t.args
+    for new, old in ((x, y), (y, x)):
+        if new.op in (indexing.scatter_set, indexing.scatter_add) and new.args[0] is old:
+            where, indices, update = new.keywords, new.args[1:-1], new.args[-1]
+            here = indexing.gather(chosen, *indices, **where)
+            kept = indexing.gather(old, *indices, **where) if new.op is indexing.scatter_set else constant(0, update.aval.shape, update.aval.dtype)
+            return new.op(old, *indices, t.op(here, update, kept) if new is x else t.op(here, kept, update), **where)
+    return None
+
+
 STRUCTURE: dict[str, Callable[[Term], Term | None]] = {
     "reshape": _reshape, "permute": _permute, "broadcast_to": _broadcast, "slice": _slice, "cast": _cast,
-    "sum": _sum, **dict.fromkeys(("prod", "max", "min", "any", "all"), _reduce),
+    "where": _updates, "sum": _sum, **dict.fromkeys(("prod", "max", "min", "any", "all"), _reduce),
 }
