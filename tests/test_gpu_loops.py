@@ -103,10 +103,11 @@ def test_a_while_loop_runs_ahead_of_its_test(limit):
     check(control.picked(t), arrays, 1e-3, [Repeat])
 
 
-def test_a_while_loop_that_could_fail_asks_before_every_step():
+@pytest.mark.parametrize("start", [0, 3, 5, 9])
+def test_a_while_loop_does_not_fail_past_its_end(start):
     """acc += x[i] while i < 5: at the end x[5] does not exist, and must not be looked at. One element of x changes in place."""
     vec, i, one = aval((5,), F4), aval((), I4), aval((8,), F4)
-    arrays = [normal(5, dtype=F4), np.array(0, I4), normal(8, dtype=F4)]
+    arrays = [normal(5, dtype=F4), np.array(start, I4), normal(8, dtype=F4)]
     x, k, acc = sources(*arrays)
 
     def step(x, k, acc):
@@ -114,7 +115,22 @@ def test_a_while_loop_that_could_fail_asks_before_every_step():
         return [put(x, k, E.sin(here)), E.add(k, leaf.like(k, 1)), E.add(total(acc), movement.broadcast_to(here, shape=(8,)))]
 
     t = control.while_loop(x, k, acc, test=body([vec, i, one], lambda x, k, acc: [E.lt(k, leaf.like(k, 5))]), body=body([vec, i, one], step), consts=0)
-    check(control.picked(t), arrays, 1e-3, [Repeat])
+    ran = check(control.picked(t), arrays, 1e-3, [Repeat])
+    assert not any([n.test for n in ran.executable.nodes if isinstance(n, flow.Replay)])
+
+
+def test_a_while_loop_with_a_branch_asks_before_every_step():
+    av, i = aval((8,), F4), aval((), I4)
+
+    def step(x, k):
+        made, = control.picked(control.cond(E.sub(k, leaf.like(k, 3)), x, branches=tuple([
+            body([av], lambda x, f=f: [E.sub(f(x), E.mul(leaf.like(x, 0.1), total(x)))]) for f in (E.sin, E.tanh)])))
+        return [made, E.add(k, leaf.like(k, 1))]
+
+    arrays = [normal(8, dtype=F4), np.array(0, I4)]
+    t = control.while_loop(*sources(*arrays), test=body([av, i], lambda x, k: [E.lt(k, leaf.like(k, 7))]), body=body([av, i], step), consts=0)
+    ran = check(control.picked(t), arrays, 1e-4, [Repeat])
+    assert any([n.test for n in ran.executable.nodes if isinstance(n, flow.Replay)])
 
 
 def test_a_while_loop_of_numbers():

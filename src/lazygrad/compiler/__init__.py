@@ -288,7 +288,7 @@ class _Assembly:
         s, picked = steps(t), self.parts.picks.get(t, {})
         n = len(s.init)
         rows = [j for j in range(n, len(s.body.results)) if j in picked and s.test is None]
-        g = replay.step(s, rows)
+        g = replay.step(s, rows, self.caps)
         given = dict(enumerate([picked.get(j) for j in range(n)])) | {len(g.carries) - len(rows) + k: picked[j] for k, j in enumerate(rows)}
         if g.trips is not None:
             given[g.trips] = picked.get(n)

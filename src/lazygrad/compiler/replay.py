@@ -6,20 +6,25 @@ rows written at the counter, and a loop with a test may go on past its end witho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..dtypes import int32
 from ..ir.aval import aval
+from ..ir.program import Caps
 from ..ir.record import record
-from ..ir.term import Term, substitute
+from ..ir.term import Term, substitute, term, toposort
+from ..prims import base as B
 from ..prims import elementwise as E
 from ..prims import indexing
 from ..prims import movement as M
 from ..prims.leaf import like, parameter
 from . import flow
-from .lighten import may_fail
+from .simplify import simplify
 
 BOOL = np.dtype("bool")
+SCATTERS = frozenset(indexing.SCATTERS.values())
 
 
 @record
@@ -38,7 +43,21 @@ class Step:
     trips: int | None = None
 
 
-def step(s: flow.Steps, rows: list[int]) -> Step:
+def harmless(results: Sequence[Term], live: Term) -> list[Term] | None:
+    """`results` with all indices 0 where `live` is false, so that none is outside of its array; None where something else can fail."""
+    done: dict[Term, Term] = {}
+    for t in toposort(results):
+        low, args = t.op.lowering, [done[a] for a in t.args]
+        if t.op is indexing.gather or t.op in SCATTERS:
+            for k in range(1, len(args) - isinstance(low, B.Scatter)):
+                args[k] = E.where(M.broadcast_to(live, shape=args[k].aval.shape), args[k], like(args[k], 0))
+        elif isinstance(low, B.Control | B.Host | B.Scatter) or (isinstance(low, B.Index) and not low.moves):
+            return None
+        done[t] = term(t.op, tuple(args), t.params, t.aval)
+    return [done[r] for r in results]
+
+
+def step(s: flow.Steps, rows: list[int], caps: Caps) -> Step:
     """One step of a loop; `rows`: the numbers of the results that are rows and wanted."""
     n, fresh = len(s.init), len(s.body.params)
     consts = s.body.params[:len(s.consts)]
@@ -56,12 +75,12 @@ def step(s: flow.Steps, rows: list[int]) -> Step:
         following = E.add(counter, like(counter, -1 if s.reverse else 1))
         return Step((*consts, *whole), (*s.carried, counter, *stacked), (*made[:n], following, *written), (s.length - 1 if s.reverse else 0,))
     counter = own[0]
-    changed = [flow.in_place(r, p) for r, p in zip(s.body.results, s.carried, strict=True)]
-    fails = any([may_fail(r, dict.fromkeys(s.body.params)) for r in (*s.body.results, *s.test.results)])
-    if fails or any(changed):
-        return Step(consts, (*s.carried, counter), (*s.body.results, E.add(counter, like(counter, 1))), (0,), trips=n)
     was = parameter(fresh + 1, aval((), BOOL))
     live = E.bit_and(was, s.test.results[0])
-    kept = [E.where(M.broadcast_to(live, shape=r.aval.shape), r, p) for r, p in zip(s.body.results, s.carried, strict=True)]
+    results = harmless(s.body.results, live)
+    if results is None:
+        return Step(consts, (*s.carried, counter), (*s.body.results, E.add(counter, like(counter, 1))), (0,), trips=n)
+    # (a choice between an array and updates of it becomes updates that are a choice)
+    kept = simplify([E.where(M.broadcast_to(live, shape=r.aval.shape), r, p) for r, p in zip(results, s.carried, strict=True)], caps)
     following = E.add(counter, E.cast(live, dtype=int32))
     return Step(consts, (*s.carried, counter, was), (*kept, following, live), (0, 1), live=n + 1, trips=n)
