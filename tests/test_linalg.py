@@ -172,6 +172,22 @@ def test_triangles_with_many_small_matrices_go_row_by_row():
         close(lg.linalg.solve_triangular(lg.asarray(a), lg.asarray(b), lower=lower), np.linalg.solve(t, b))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(50, 4, 4), (50, 4, 3), (50, 3, 4)])
+def test_factors_of_many_small_matrices_are_lapacks(shape, dtype):
+    a = draw(shape, dtype)
+    a[0, :, 0] = 0                                # a column without a pivot
+    p, l, u = map(np.asarray, lg.linalg.lu(lg.asarray(a)))
+    close(p @ l @ u, a, dtype)
+    for k in (0, 1, 49):
+        for got, want in zip((p, l, u), scipy.linalg.lu(a[k]), strict=True):
+            close(got[k], want)
+    if shape[-1] == shape[-2]:
+        b = draw((50, 4, 2), dtype, 1)
+        x = np.asarray(lg.linalg.lu_solve(lg.linalg.lu_factor(lg.asarray(shifted(shape, dtype))), lg.asarray(b)))
+        close(shifted(shape, dtype) @ x, b)
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
 @pytest.mark.parametrize("vector", [True, False])
 def test_least_squares_are_numpys(shape, vector):

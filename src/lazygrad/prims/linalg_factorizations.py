@@ -27,7 +27,10 @@ from .linalg_systems import matrix, stacked, triangular_solve
 
 def hermitian(a: np.ndarray) -> np.ndarray:
     """The Hermitian part; `a` itself, bit for bit, where it is Hermitian."""
-    return (a + a.conj().swapaxes(-1, -2)) / 2
+    t = a.swapaxes(-1, -2)
+    out = a + (t.conj() if a.dtype.kind == "c" else t)
+    out *= 0.5
+    return out
 
 
 def _half(x: Term) -> Term:
@@ -123,18 +126,37 @@ def _lu_avals(a: Aval) -> tuple[Aval, Aval]:
 
 def _lu_numpy(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """L and U in one matrix, and the order of a's rows that they give."""
+    *batch, m, n = a.shape
+    many = stacked(a)
     if not a.size:
-        return a.copy(), np.broadcast_to(np.arange(a.shape[-2], dtype=np.int32), a.shape[:-1])
-    import scipy.linalg
-    p, l, u = scipy.linalg.lu(a, p_indices=True)
-    k = min(a.shape[-2:])
-    both = a.copy()
-    both[..., :, :k] = np.tril(l, -1)
-    both[..., :k, :] += np.triu(u) if both.shape[-2] >= both.shape[-1] else 0
-    if both.shape[-1] > k:
-        both[..., :k, :k] += np.triu(u[..., :, :k])
-        both[..., :, k:] = u[..., :, k:]
-    return both, np.argsort(p, axis=-1).astype(np.int32)
+        both, order = many.copy(), np.tile(np.arange(m, dtype=np.int32), (len(many), 1))
+    elif len(many) > min(m, n):                # many small ones: column by column over all of them at once
+        both, order = _eliminated(many)
+    else:
+        from scipy.linalg import get_lapack_funcs
+        factor, = get_lapack_funcs(("getrf",), (a,))
+        both, swapped = np.empty_like(many), np.empty((len(many), min(m, n)), np.int32)
+        for k, x in enumerate(many):
+            both[k], swapped[k], _ = factor(x)
+        order = _unswaps_numpy(swapped, size=m)
+    return both.reshape(a.shape), order.reshape(*batch, m)
+
+
+def _eliminated(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss's elimination with row exchanges, of (count, m, n)."""
+    a = a.copy()
+    count, m, n = a.shape
+    each, order = np.arange(count), np.tile(np.arange(m, dtype=np.int32), (count, 1))
+    for i in range(min(m, n)):
+        column = a[:, i:, i]
+        size = np.abs(column.real) + np.abs(column.imag) if a.dtype.kind == "c" else np.abs(column)         # as LAPACK chooses
+        best = i + size.argmax(-1)
+        a[each, i], a[each, best] = a[each, best], a[each, i]
+        _exchange(order, i, best)
+        pivot = a[:, i, i, None]
+        a[:, i + 1:, i] /= np.where(pivot == 0, 1, pivot)
+        a[:, i + 1:, i + 1:] -= a[:, i + 1:, i, None] * a[:, i, None, i + 1:]
+    return a, order
 
 
 def permutation(order: Term, dtype: np.dtype) -> Term:
@@ -234,8 +256,13 @@ def _unswaps_numpy(swaps: np.ndarray, *, size: int) -> np.ndarray:
     count = swaps.shape[-1]
     rows = stacked(swaps[..., None])[..., 0]
     cur = np.tile(np.arange(size, dtype=np.int32), (len(rows), 1))
-    for i in range(count):
-        _exchange(cur, i, rows[:, i])
+    if len(rows) < count:
+        from scipy.linalg import lapack
+        for line, row in zip(cur, rows, strict=True):
+            line[:] = lapack.dlaswp(line[:, None].astype(np.float64), row)[:, 0]
+    else:
+        for i in range(count):
+            _exchange(cur, i, rows[:, i])
     return cur.reshape(*swaps.shape[:-1], size)
 
 

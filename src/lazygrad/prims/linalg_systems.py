@@ -192,12 +192,20 @@ def _pinv_jvp(ts: tuple[Term, ...], p: Term, a: Term, *, rtol: float) -> Term:
 
 
 def _pinv_vjp(g: Term, p: Term, a: Term, *, rtol: float) -> tuple[Term]:
-    # the adjoint of the above, term by term
+    # the adjoint of the above: -(P Ḡᴴ P)ᴴ + (I - A P) Ḡᴴ P Pᴴ + Pᴴ P Ḡᴴ (I - P A), by products of the smaller side
     ph, gh = adjoint(p), adjoint(g)
-    first = E.neg(product(ph, g, ph))
-    left = product(gh, p, ph)
-    right = product(ph, p, gh)
-    return (E.add(first, E.add(E.sub(left, product(a, p, left)), E.sub(right, product(right, p, a)))),)
+    m, n = a.aval.shape[-2:]
+    if m >= n:
+        k = matmul(p, gh)
+        kp = matmul(k, p)
+        left = matmul(E.sub(gh, matmul(a, k)), matmul(p, ph))
+        right = matmul(ph, E.sub(k, matmul(kp, a)))
+        return (E.sub(E.add(left, right), adjoint(kp)),)
+    k = matmul(gh, p)
+    pk = matmul(p, k)
+    left = matmul(E.sub(k, matmul(a, pk)), ph)
+    right = matmul(matmul(ph, p), E.sub(gh, matmul(k, a)))
+    return (E.sub(E.add(left, right), adjoint(pk)),)
 
 
 pinv = Prim("pinv", attempted("pinv", *NOT_FOUND)(_pinv_numpy), lambda a, *, rtol: aval((*matrix("pinv", a).shape[:-2], *a.shape[:-3:-1]), a.dtype),
