@@ -146,11 +146,12 @@ ROWS["polygamma"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES[:2] fo
 ROWS["cast"] = [Row((Arg((2, 3)),), {"dtype": d}, smooth=d in (dtypes.float64, dtypes.complex128)) for d in dtypes.DTYPES]
 
 ROWS["place"] = [Row((Arg(s),), {"scope": 0, "source": None}) for s in SHAPES]
+ROWS["barrier"] = [*[Row((Arg(s),)) for s in SHAPES], Row((Arg((2, 3)), Arg((4,))))]
 
 # ---- leaves ---------------------------------------------------------------------------------------------------------
 
 ROWS["source"] = []                         # has no meaning of its own: every other row reads one
-CONTROL = ("scan", "while_loop", "cond", "pick")     # several results, functions as parameters: tests of their own
+CONTROL = ("scan", "while_loop", "cond", "pick", "call")     # several results, functions as parameters: tests of their own
 ROWS["full"] = [Row((), {"value": v, "text": repr(v), "shape": s, "dtype": dtypes.float32}) for v in (0.0, -0.0, math.inf)
                 for s in ((), (2, 3), (0,))]
 ROWS["iota"] = [Row((), {"size": n, "dtype": d}) for n in (0, 1, 5) for d in (dtypes.int64, dtypes.float32)]
