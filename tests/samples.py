@@ -17,7 +17,7 @@ import numpy as np
 from lazygrad import dtypes
 from lazygrad.errors import DTypeError
 from lazygrad.ir.aval import aval
-from lazygrad.prims import REGISTRY
+from lazygrad.prims import REGISTRY, call  # noqa: F401  (it registers)
 
 Shape = tuple[int, ...]
 Rng = np.random.Generator
