@@ -19,7 +19,6 @@ from ..context import recording, source_line, stopping, user_frame
 from ..data import to_array
 from ..errors import LazygradError, TraceError
 from ..graph import default_graph
-from ..history import operands
 from ..ir.aval import Aval, aval
 from ..ir.function import Body
 from ..ir.term import MEMOS, Term, substitute, toposort
@@ -39,8 +38,9 @@ _lock = threading.RLock()
 ACTIVE: dict[Term, tuple[Trace, Term | None]] = {}      # placeholder -> its trace, and what it stands for (None: not known)
 SUBSTITUTED: dict[tuple, tuple[Term, ...]] = {}
 INNER: dict[tuple, tuple[frozenset[Term], bool]] = {}
+SOURCES: dict[tuple, Term] = {}        # (number, graph, aval) -> placeholder
 CLOSED: dict[tuple, tuple[Body, list[Term]]] = {}
-MEMOS.extend((SUBSTITUTED, INNER, CLOSED))
+MEMOS.extend((SUBSTITUTED, INNER, CLOSED, SOURCES))
 
 
 class Argument:
@@ -77,13 +77,17 @@ class Trace:
         self.kind, self.concrete = kind, concrete
         self.terms: list[Term] = []        # the placeholders
         self.owners: list[Argument] = []
+        self.at: tuple[Any, int] | None = None
 
     def __enter__(self) -> Trace:
         return self
 
     def placeholder(self, like: Tensor | Aval, actual: Term | None = None) -> Tensor:
         """A tensor that stands for an argument: of the type of `like`, in its graph, for the Term `actual` where that is known."""
-        return self._placeholder(*((like, None) if isinstance(like, Aval) else (like.term.aval, like.term.graph)), actual)
+        if isinstance(like, Aval):
+            return self._placeholder(like, None, actual)
+        t = like.term
+        return self._placeholder(t.aval, t.graph, actual)
 
     def placeholder_like(self, h: Tensor, av: Aval) -> Tensor:
         """One of another type than `h`, in its graph."""
@@ -91,10 +95,15 @@ class Trace:
 
     def _placeholder(self, av: Aval, graph: int | None, actual: Term | None) -> Tensor:
         owner = Argument()
-        t = leaf(PLACEHOLDER - owner.number, graph, av, True)
+        key = owner.number, graph, av
+        t = SOURCES.get(key)
+        if t is None:
+            t = SOURCES[key] = leaf(PLACEHOLDER - owner.number, graph, av, True)
+        if self.at is None:
+            self.at = user_frame(sys._getframe(2))
         h = t.handle()
         h.term, h.a, h.b = t, owner, None
-        h.code, h.lasti = user_frame(sys._getframe(2))
+        h.code, h.lasti = self.at
         self.terms.append(t)
         self.owners.append(owner)
         ACTIVE[t] = self, actual if self.concrete else None
@@ -198,7 +207,13 @@ def captured(terms: Sequence[Term], places: Sequence[Term], handles: Sequence[Te
             continue
         seen.add(id(h))
         if h.term in inner:
-            stack.extend(operands(h))
+            a, b = h.a, h.b
+            if isinstance(b, Tensor):
+                stack.append(b)
+            elif b.__class__ is tuple:
+                stack += [o for o in b if isinstance(o, Tensor)]
+            if isinstance(a, Tensor):
+                stack.append(a)
         elif h.term.args or h.term.op is source:           # not a constant
             kept.append(h)
     return kept

@@ -16,6 +16,7 @@ from ..errors import StructureError
 
 SPACE = "lazygrad"                     # the registry of data classes met so far
 _known: set[type] = set()
+_plain: set[type] = set()              # types that are leaves
 
 
 def _register(kind: type) -> None:
@@ -42,8 +43,12 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
     ([2, 1], {'b': 10, 'a': (20, None)})
     """
     leaves, form = optree.tree_flatten(tree, namespace=SPACE)
-    fresh = {type(v) for v in leaves if dataclasses.is_dataclass(v) and not isinstance(v, type)} - _known
-    if fresh:
+    kinds = {type(v) for v in leaves} - _plain
+    if kinds:
+        fresh = {kind for kind in kinds if dataclasses.is_dataclass(kind)} - _known
+        _plain.update(kinds - fresh)
+        if not fresh:
+            return leaves, form
         for kind in fresh:
             _register(kind)
         return flatten(tree)
