@@ -409,6 +409,8 @@ CASES = [
     (lambda: lg.vjp(lambda x: x, 1.0)[1]((1.0,)), errors.StructureError, "vjp: cotangents (*,): the form is *"),
     (lambda: lg.vjp(lambda x: x, 1.0)[1](np.ones(3)), errors.ShapeError, "vjp: cotangents of shape (3,)"),
     (lambda: lg.jacrev(lambda x: lg.astype(x, lg.int32))(np.ones(2)), errors.GradientError, "an integer output has no derivative"),
+    (lambda: lg.jacfwd(lambda x: x * 1j)(np.ones(2)), errors.GradientError, "jacfwd: complex128[2]: a complex number has no one derivative; use vjp or jvp"),
+    (lambda: lg.hessian(lambda z: lg.abs(z))(1 + 1j), errors.GradientError, "jacrev: complex64[]: a complex number has no one derivative"),
     (lambda: lg.vmap(lambda x, y: x)(np.ones(2), np.ones(3)), errors.ShapeError,
      "vmap: 2 along axis 0 of (2,) and 3 along axis 0 of (3,): the arguments hold different numbers of examples"),
     (lambda: lg.vmap(lambda x: x, 1)(np.ones(2)), errors.AxisError, "vmap: axis 1 of (2,): the argument has 1 axes"),

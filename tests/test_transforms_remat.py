@@ -144,6 +144,23 @@ def test_kernels_over_rows_do_not_move_before_what_they_wait_for():
     assert programs[1].arena < programs[0].arena
 
 
+def test_a_long_chain_of_stretches():
+    half = lg.checkpoint(lambda x: lg.tanh(x) * 0.999 + lg.sin(x) * 0.001)
+
+    def f(x):
+        for _ in range(1500):
+            x = half(x)
+        return x.sum()
+    g = lg.grad(f)(X)
+    a, want = X, np.ones(3)
+    for _ in range(1500):
+        want = want * (0.999 * (1 - np.tanh(a) ** 2) + 0.001 * np.cos(a))
+        a = np.tanh(a) * 0.999 + np.sin(a) * 0.001
+    binding = plans.values([g.term], single=True)
+    binding.go_native()
+    np.testing.assert_allclose(binding.run(), want, rtol=1e-9)           # 1500 float64 factors
+
+
 def test_on_a_gpu():
     d = device()
     graph = lg.Graph(device=d)

@@ -223,13 +223,16 @@ def waits(parts: Cut) -> dict[Term, set[Term]]:
     if not any([t.op.name == "barrier" for t in parts.order]):
         return found
     for t in parts.order:
-        mine = set().union(*[found[a] for a in t.args if a in found and parts.kinds[a] == INLINE and a not in parts.stored])
-        stack = list(t.args[1:]) if t.op.name == "barrier" else []
+        bars = t.op.name == "barrier"
+        mine = set().union(*[found[a] for a in (t.args[:1] if bars else t.args) if a in found and parts.kinds[a] == INLINE and a not in parts.stored])
+        stack, seen = list(t.args[1:]) if bars else [], set()
         while stack:
             a = stack.pop()
+            if a in seen or parts.kinds[a] == LEAF:
+                continue
+            seen.add(a)
             if parts.kinds[a] != INLINE or a in parts.stored:
-                if parts.kinds[a] != LEAF:
-                    mine.add(a)
+                mine.add(a)
             else:
                 stack.extend(a.args)
         if mine:

@@ -446,6 +446,9 @@ def _rows(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Ar
                 raise GradientError(op, str(t.aval), "an integer output has no derivative", "return it by has_aux")
         ins = [h.term.aval for h in call.tensors]
         outs = [t.aval for t in result.terms]
+        for av in (*ins, *outs):
+            if av.dtype.kind == "c":                       # four real numbers an entry; one complex number only where f is holomorphic
+                raise GradientError(op, str(av), "a complex number has no one derivative", "use vjp or jvp, or give real and imaginary parts apart")
         small = sum([a.size for a in ins]) <= sum([a.size for a in outs])
         terms = _jacobians(tuple(result.terms), tuple(result.places), small if forward is None else forward)
         handles = result.actual(terms)
