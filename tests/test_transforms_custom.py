@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from gpu import device
 
 import lazygrad as lg
 from lazygrad import errors
+from lazygrad.ir.term import TERMS
+from lazygrad.runtime import plans, slots
+from lazygrad.transforms import custom, trace
 
 X, Y, T = np.array([0.3, -0.7, 1.1]), np.array([2.0, 0.5, -1.0]), np.array([1.0, -2.0, 0.5])
 
@@ -213,6 +217,45 @@ def test_methods_can_have_rules():
 
     Model.f.defjvp(lambda primals, tangents: (primals[1] * primals[0].k, tangents[1] * 100))
     assert lg.grad(Model().f)(2.0).item() == 100
+
+
+def test_listings_and_explanations_see_inside():
+    graph = lg.Graph()
+    x = graph.tensor(np.array([1.0, 2.0]), name="x")
+    f, rest = by_own_result(), lg.checkpoint(lambda x: lg.log(x - 5) * 2)
+    y = f(rest(x))
+    lines = str(graph).splitlines()
+    assert [line.split(" = ")[1].split("(")[0] for line in lines] == ["tensor", "checkpoint", "exp"]
+    text = y.explain_nan()
+    assert text.startswith("log made float64[2] 2 nan from float64[2] in [-4, -3] at ") and "f(rest(x))" in text
+    (g,) = lg.checkpoint(lambda x: lg.sqrt(x - 1))(x).sum().gradient(x)
+    assert g.explain_nan().startswith("div made float64[2] in [0.5, 0.5], 1 inf")
+    with lg.debug_nans(), pytest.raises(errors.NonFiniteError, match="log made"):
+        rest(x).sum().backward()
+    loop = lg.scan(lambda c, t: (lg.log(c - 1.5), c), x, np.arange(3.0))[0]
+    assert loop.explain_nan().startswith("scan made float64[2] 2 nan")
+
+
+def test_steps_with_rules_stay_flat_without_the_collector():
+    @lg.custom_vjp
+    def double(x):
+        return x * 2
+    double.defvjp(lambda x: (double(x), x), lambda r, ct: (ct * np.array([2.0, 2.0]),))
+    block = lg.checkpoint(lambda x: lg.sin(double(x)))
+    step = lg.value_and_grad(lambda x: (block(x) ** 2).sum())
+    gc.collect()
+    gc.disable()
+    try:
+        counts = []
+        for i in range(450):
+            value, g = step(np.array([1.0, float(i)]))
+            close(g, 4 * np.sin([2.0, 2.0 * i]) * np.cos([2.0, 2.0 * i]))
+            value.item()
+            if i % 150 == 149:
+                counts.append((slots.live(), len(TERMS), trace._made, len(custom.MADE), len(plans.PLANS)))
+    finally:
+        gc.enable()
+    assert counts[0] == counts[1] == counts[2]
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,10 @@ import numpy as np
 from .context import source_line
 from .errors import NonFiniteError
 from .history import history, symbolic
-from .ir.term import Term, toposort
+from .ir.aval import Pack
+from .ir.term import Term, rewrite, toposort
+from .prims.call import inlined
+from .prims.control import pick
 from .prims.leaf import source
 from .runtime.arrays import host
 from .runtime.slots import BUFFERS, Leaf
@@ -39,21 +42,35 @@ def described(array: np.ndarray) -> str:
 
 
 def culprit(root: Term) -> tuple[Term, list[np.ndarray], np.ndarray] | None:
-    """The first Term below `root` that is not finite though its arguments are, with their values and its own."""
+    """The first Term below `root` that is not finite though its arguments are, with their values and its own.
+
+    Of a loop or a branch, the first result that is not finite.
+    """
     from .reference import program
     order = toposort([root])
     sources = [t for t in order if t.op is source]
     values: dict[Term, np.ndarray] = {t: host(BUFFERS[t.params[0]]) for t in sources}
+    several: dict[Term, tuple[np.ndarray, ...]] = {}
     last = {a: i for i, t in enumerate(order) for a in t.args}
     for i, t in enumerate(order):
         args = list(dict.fromkeys(t.args))
+        if t.aval.__class__ is Pack:
+            with np.errstate(all="ignore"):
+                several[t] = t.op.numpy(*[values[a] for a in t.args], **t.keywords)
+            bad = [v for v in several[t] if not finite(v)]
+            if bad:
+                return t, [values[a] for a in t.args], bad[0]
+            continue
+        if t.op is pick:
+            values[t] = several[t.args[0]][t.params[0]]
+            continue
         if t not in values:
             stand_ins = [a if a.op is source else _leaf_like(a, k) for k, a in enumerate(args)]
             (values[t],) = program([_over(t, dict(zip(args, stand_ins, strict=True)))], stand_ins)([values[a] for a in args])
         if not finite(values[t]):
             return t, [values[a] for a in t.args], values[t]
         for a in args:
-            if last[a] == i and a.op is not source:
+            if last[a] == i and a.op is not source and a in values:
                 values[a] = values[a][..., :0] if values[a].ndim else values[a]      # no longer needed
     return None
 
@@ -91,11 +108,15 @@ def explain_nan(z: Tensor) -> str:
     >>> print((x / x * 2).explain_nan().split(" at ")[0])
     div made float32[2] in [1, 1], 1 nan from float32[2] in [0, 1] and float32[2] in [0, 1]
     """
-    found = culprit(z.term)
+    calls: dict[Term, list[Term]] = {}
+    (root,) = rewrite([z.term], lambda t: inlined(t, calls))           # what functions with rules of their own are made of
+    found = culprit(root)
     if found is None:
         return "no NaN and no infinity"
     t, args, out = found
     h = owner(z, t)
+    if h is None:
+        h = next((owner(z, c) for c, results in calls.items() if t in toposort(results)), None)
     where = "" if h is None else f" at {source_line(h.code, h.lasti)}"
     if t.op is source:
         name = h.name if h is not None and h.name else "a leaf"

@@ -12,6 +12,8 @@ from typing import Any
 from .context import source_line
 from .history import DERIVED, history, operands
 from .ir.term import toposort
+from .prims.call import call
+from .prims.control import pick
 from .prims.leaf import source
 from .runtime import plans, slots, tiers
 from .runtime.slots import Leaf
@@ -52,7 +54,10 @@ def _inputs(h: Tensor, names: dict[int, str]) -> list[str]:
 def _op(h: Tensor) -> str:
     if h.a.__class__ is Leaf:
         return "tensor"
-    return "gradient" if h.b.__class__ is tuple and h.b[0] is DERIVED else h.term.op.name
+    if h.b.__class__ is tuple and h.b[0] is DERIVED:
+        return "gradient"
+    t = h.term.args[0] if h.term.op is pick else h.term
+    return t.params[1].name if t.op is call else t.op.name
 
 
 def rows(graph: Any) -> list[tuple[str, str, str, str, str, str, str]]:

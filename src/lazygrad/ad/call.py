@@ -56,7 +56,7 @@ def _knotted(found: list[Term], rule: Pull | Push, body: Body, args: Sequence[Te
 
 
 def _recursive(*args: object) -> list[Term | None]:
-    raise GradientError("custom derivative", next(a for a in args if isinstance(a, Same)).owner.name, "its rule calls it on other arguments than it was called with, or through another rule",
+    raise GradientError("custom derivative", next(a for a in args if isinstance(a, Same)).name, "its rule calls it on other arguments than it was called with, or through another rule",
                         "write the rule without the function itself")
 
 
@@ -70,7 +70,7 @@ def _refused(name: str, flags: Sequence[bool]) -> None:
 
 def _pull_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Pull, body: Body, args: Sequence[Term]) -> list[Term | None]:
     n = rule.count
-    _refused(rule.owner.name, wanted[n:])
+    _refused(rule.name, wanted[n:])
     residuals = opened(rule.forward, args)[len(body.results):]
     found = opened(rule.backward, [*residuals, *_full(cts, body.results), *args[n:]])
     return [*spread(_knotted(found, rule, body, args), rule.gives), *[None] * (len(args) - n)]
@@ -78,10 +78,10 @@ def _pull_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Pull, bo
 
 def _pull_jvp(ts: Sequence[Term | None], rule: Pull, body: Body, args: Sequence[Term]) -> list[Term | None]:
     n = rule.count
-    _refused(rule.owner.name, [t is not None for t in ts[n:]])
+    _refused(rule.name, [t is not None for t in ts[n:]])
     residuals = opened(rule.forward, args)[len(body.results):]
     moving = inexact(body.results)
-    push = transposed(rule.backward, len(residuals), sum(moving), rule.owner.name)
+    push = transposed(rule.backward, len(residuals), sum(moving), rule.name)
     tangents = [zero(a) if t is None else t for t, a in chosen(list(zip(ts[:n], args[:n], strict=True)), rule.gives)]
     return spread(_knotted(opened(push, [*residuals, *args[n:], *tangents]), rule, body, args), moving)
 
@@ -90,16 +90,16 @@ def _pull_jvp(ts: Sequence[Term | None], rule: Pull, body: Body, args: Sequence[
 
 def _push_jvp(ts: Sequence[Term | None], rule: Push, body: Body, args: Sequence[Term]) -> list[Term | None]:
     n = rule.count
-    _refused(rule.owner.name, [t is not None for t in ts[n:]])
+    _refused(rule.name, [t is not None for t in ts[n:]])
     found = opened(rule.push, [*args[:n], *_full(ts[:n], args[:n]), *args[n:]])
     return spread(_knotted(found, rule, body, args), inexact(body.results))
 
 
 def _push_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Push, body: Body, args: Sequence[Term]) -> list[Term | None]:
     n = rule.count
-    _refused(rule.owner.name, wanted[n:])
+    _refused(rule.name, wanted[n:])
     moving = inexact(args[:n])
-    pull = transposed(rule.push, n, sum(moving), rule.owner.name)
+    pull = transposed(rule.push, n, sum(moving), rule.name)
     found = opened(pull, [*args[:n], *args[n:], *_full(cts, body.results)])
     return [*spread(_knotted(found, rule, body, args), moving), *[None] * (len(args) - n)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ir.program import Caps
 from ..ir.term import Term, rewrite, toposort
 from ..prims import base as B
-from ..prims.leaf import opened
+from ..prims.call import inlined
 
 
 def simpler(t: Term) -> Term | None:
@@ -19,12 +19,4 @@ def decompose(roots: list[Term], caps: Caps) -> list[Term]:
     if not any([isinstance(t.op.lowering, (B.Decompose, B.Inline)) for t in toposort(roots)]):
         return roots
     results: dict[Term, list[Term]] = {}         # of calls
-
-    def step(t: Term) -> Term | None:
-        if not isinstance(t.op.lowering, B.Pick) or not isinstance(t.args[0].op.lowering, B.Inline):
-            return simpler(t)
-        made = t.args[0]
-        if made not in results:
-            results[made] = opened(made.keywords["body"], made.args)
-        return results[made][t.keywords["index"]]
-    return rewrite(roots, step)
+    return rewrite(roots, lambda t: inlined(t, results) or simpler(t))

@@ -19,7 +19,8 @@ from ..ir.function import Body
 from ..ir.record import record
 from ..ir.term import Term
 from .base import Contraction, Host, Index, Inline, Linear, Prim
-from .control import by_name, runner
+from .control import by_name, pick, runner
+from .leaf import opened
 
 
 @record
@@ -36,6 +37,10 @@ class Pull:
     backward: Body
     gives: tuple[bool, ...]
 
+    @property
+    def name(self) -> str:
+        return self.owner.name
+
 
 @record
 class Push:
@@ -45,6 +50,10 @@ class Push:
     count: int
     push: Body
 
+    @property
+    def name(self) -> str:
+        return self.owner.name
+
 
 @record
 class Same:
@@ -52,6 +61,10 @@ class Same:
 
     owner: Any
     count: int
+
+    @property
+    def name(self) -> str:
+        return self.owner.name
 
 
 @record
@@ -63,6 +76,10 @@ class Again:
     """
 
     policy: Callable[[str, tuple[int, ...], np.dtype], bool] | str | None
+
+    @property
+    def name(self) -> str:
+        return "checkpoint"
 
     def keeps(self, t: Term) -> bool:
         """Whether the value of `t` is kept."""
@@ -93,3 +110,13 @@ barrier = Prim("barrier", lambda x, *after: x, lambda x, *after: x, Index(lambda
 def behind(x: Term, after: list[Term]) -> Term:
     """`x` behind a barrier: computed again after the Terms `after`."""
     return barrier(x, *after) if after and (x.args or x.op.name == "source") else x
+
+
+def inlined(t: Term, known: dict[Term, list[Term]]) -> Term | None:
+    """What stands in the place of one result of a call; None for any other Term. `known`: the results of calls met before."""
+    if t.op is not pick or not isinstance(t.args[0].op.lowering, Inline):
+        return None
+    made = t.args[0]
+    if made not in known:
+        known[made] = opened(made.params[0], made.args)
+    return known[made][t.params[0]]
