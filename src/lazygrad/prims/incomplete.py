@@ -178,9 +178,9 @@ def _beta(a: np.ndarray, b: np.ndarray, x: np.ndarray, value: np.ndarray, i: int
 
 
 def _betainc_numpy(a: np.ndarray, b: np.ndarray, x: np.ndarray, *, i: int, j: int) -> np.ndarray:
+    p, q, y = [np.atleast_1d(v.astype(np.float64)) for v in (a, b, x)]          # SciPy's float32 loses a hundred units in the last place
     if i == j == 0:
-        return _scipy("betainc", a, b, x).astype(x.dtype, copy=False)
-    p, q, y = [np.atleast_1d(v.astype(np.float64)) for v in (a, b, x)]
+        return _scipy("betainc", p, q, y).reshape(x.shape).astype(x.dtype)
     fine = (p > 0) & (q > 0) & np.isfinite(p) & np.isfinite(q)
     inside = fine & (y > 0) & (y < 1)
     low = y <= (p + 1) / (p + q + 2)
@@ -276,5 +276,9 @@ def _over_density(c: Term, a: Term, b: Term, x: Term, i: int, j: int) -> Term:
     return E.neg(E.times(c, E.div(betainc(a, b, x, i=i, j=j), beta_density(a, b, x))))
 
 
-betaincinv = Prim("betaincinv", E.special("betaincinv"), E.same("betaincinv", "f"), Host(), Partials(
+def _betaincinv_numpy(*xs: np.ndarray) -> np.ndarray:
+    return _scipy("betaincinv", *[x.astype(np.float64) for x in xs]).astype(xs[-1].dtype)
+
+
+betaincinv = Prim("betaincinv", _betaincinv_numpy, E.same("betaincinv", "f"), Host(), Partials(
     lambda x, a, b, p: (lambda c: _over_density(c, a, b, x, 1, 0), lambda c: _over_density(c, a, b, x, 0, 1), lambda c: E.div(c, beta_density(a, b, x)))))
