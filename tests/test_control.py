@@ -396,3 +396,15 @@ def test_errors_name_what_came_and_the_line(call, kind, text):
         call()
     assert text in str(caught.value)
     assert any("test_control.py" in note for note in getattr(caught.value, "__notes__", ()))
+
+
+def test_data_inside_of_a_loop_lies_where_the_loop_runs():
+    d = device()
+    graph = lg.Graph(device=d)
+    x = graph.tensor(np.ones(3, np.float32))
+    a = np.arange(3, dtype=np.float32)
+    out, _ = lg.scan(lambda c, _: (c * a + a, None), x, None, 2)
+    assert out.device == d and out.tolist() == [0, 3, 10]               # ((1 a + a) a + a)
+    assert lg.while_loop(lambda c: c.sum() < 20, lambda c: c + a, x).device == d
+    assert lg.cond(x.sum() > 0, lambda v: v * a, lambda v: v, x).tolist() == [0, 1, 2]
+    assert lg.compile(lambda v: v + a)(x).tolist() == [1, 2, 3]

@@ -74,6 +74,7 @@ __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 # what lies in modules that are imported when it is first named
 ELSEWHERE = {
+    **dict.fromkeys(("root", "fixed_point", "linear_solve", "minimize", "odeint"), "solvers"),
     **dict.fromkeys(("grad", "value_and_grad", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "hvp", "vmap", "cond", "switch",
                      "while_loop", "fori_loop", "scan", "map", "compile",
                      "checkpoint", "custom_vjp", "custom_jvp"), "transforms"),

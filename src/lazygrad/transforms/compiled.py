@@ -346,7 +346,8 @@ def _traced(code: Any, at: int, self: Compiled, leaves: list[Any], avals: list[A
     if len({DEVICES.get(s, "cpu") for s in scopes}) > 1:
         raise GraphError("compile", " and ".join(sorted({str(DEVICES.get(s, "cpu")) for s in scopes})), "arguments lie on two devices", "move them to one with x.to(device)")
     with T.Trace("compile", concrete=False) as trace:
-        places = [v.value if isinstance(v, Static) else v if av is None else trace.placeholder(av) for v, av in zip(leaves, avals, strict=True)]
+        number = T.number_of(leaves)
+        places = [v.value if isinstance(v, Static) else v if av is None else trace.placeholder_in(number, av) for v, av in zip(leaves, avals, strict=True)]
         args, kwargs = tree.unflatten(form, places)
         del places
         out = trace.call(self.function, args, kwargs)

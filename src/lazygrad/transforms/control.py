@@ -149,7 +149,8 @@ def _scan(code: Any, at: int, op: str, f: Callable[..., Any], init: Any, xs: Any
 
 def _step(op: str, trace: T.Trace, f: Callable[..., Any], carry: Operands, avals: Sequence[Aval], entries: Operands, slices: Sequence[Aval], graph: Any) -> tuple:
     """One traced step of a scan."""
-    places = [trace.placeholder(a) for a in (*avals, *slices)]
+    number = T.number_of([*carry.tensors, *entries.tensors])
+    places = [trace.placeholder_in(number, a) for a in (*avals, *slices)]
     k = len(avals)
     out = trace.call(f, (tree.unflatten(carry.form, places[:k]), tree.unflatten(entries.form, places[k:])), {})
     terms = [h.term for h in places]
@@ -204,7 +205,8 @@ def _while(code: Any, at: int, op: str, test: Callable[..., Any], f: Callable[..
     avals = carry.avals
     for _ in range(TRIES):
         with T.Trace(op, concrete=False) as trace:
-            places = [trace.placeholder(a) for a in avals]
+            number = T.number_of(carry.tensors)
+            places = [trace.placeholder_in(number, a) for a in avals]
             terms = [h.term for h in places]
             going = trace.call(test, (tree.unflatten(carry.form, places),), {})
             out = trace.call(f, (tree.unflatten(carry.form, places),), {})
@@ -317,7 +319,8 @@ def _branch(code: Any, at: int, op: str, index: Any, branches: Sequence[Callable
     given = Operands(op, operands)
     graph = T.of_same_graph(*given.tensors, h)
     with T.Trace(op, concrete=False) as trace:
-        places = [trace.placeholder(a) for a in given.avals]
+        number = T.number_of([*given.tensors, h])
+        places = [trace.placeholder_in(number, a) for a in given.avals]
         terms = [p.term for p in places]
         outs = [returned(op, trace.call(f, tree.unflatten(given.form, places), {}), graph) for f in branches]
         del places

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,10 @@ class Trace:
     def placeholder_like(self, h: Tensor, av: Aval) -> Tensor:
         """One of another type than `h`, in its graph."""
         return self._placeholder(av, h.term.graph, None)
+
+    def placeholder_in(self, graph: int | None, av: Aval) -> Tensor:
+        """One in the scope of that number: data beside it goes to that graph and device."""
+        return self._placeholder(av, graph, None)
 
     def _placeholder(self, av: Aval, graph: int | None, actual: Term | None) -> Tensor:
         owner = Argument()
@@ -289,6 +293,11 @@ def of_same_graph(*args: Any) -> Any:
         if isinstance(v, Tensor) and v.term.graph is not None:
             return graph_of(v)
     return default_graph()
+
+
+def number_of(handles: Iterable[Any]) -> int | None:
+    """The number of the scope that tensors belong to; None where none of them has one."""
+    return next((h.term.graph for h in handles if isinstance(h, Tensor) and h.term.graph is not None), None)
 
 
 def is_data(v: Any) -> bool:
