@@ -27,6 +27,7 @@ from .slots import GRADIENTS, grads, pointers, states
 
 RELEASE_WORK = 200_000             # scalar operations from which a plan gives up the GIL
 MAX_RESULTS = 256 << 20            # bytes that the results of all bindings may hold together
+INTERRUPTED = -1                   # the fault of a loop that Ctrl-C ended
 HEADER = 3                         # args: externs, arena, fault cell; then inputs, gradients, results, updates
 
 
@@ -303,6 +304,8 @@ class Native:
         self.report(self.more if more else self.write, int(self.cell[0]))
 
     def report(self, exe: Any, code: int) -> None:
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         op, message = exe.faults[code - 1]
         raise IndexingError(op, "", message)
 

@@ -24,7 +24,8 @@ LIBM3 = ("fma",)
 MEMORY = ("memcpy", "memset", "memmove")
 PYTHON = ("Py_IncRef", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread", "PyObject_CallNoArgs",
           "PyObject_Vectorcall", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyLong_AsLongLong", "PyLong_FromLongLong",
-          "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyErr_Occurred", "PyErr_Clear")
+          "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyErr_Occurred", "PyErr_Clear",
+          "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals")
 _LIBM = tuple(n + suffix for n in LIBM1 + LIBM2 + LIBM3 for suffix in ("", "f"))
 NAMES = BLAS + _LIBM + MEMORY + PYTHON
 INDEX = {n: i for i, n in enumerate(NAMES)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...ir.program import Branch, Program, Repeat
 from ...ir.record import changed
+from . import interrupt
 from .text import Function, element
 
 FIRST = 3                        # args: externs, arena, fault cell, then inputs, then outputs
@@ -138,6 +139,7 @@ class _Repeat(_Flow):
             flag = fn.emit(f"load i8, ptr %b{step.flag}, align 1")
             fn.line(f"br i1 {fn.emit(f'icmp ne i8 {flag}, 0')}, label %step, label %done")
             fn.begin("step")
+            interrupt.look(fn, "%i", body.work + step.test.work, "left")
         array = choose(arrays)
         at = fn.emit(f"sub i64 {step.length - 1}, %i") if step.reverse else "%i"
         carried = len(step.carries)
@@ -158,11 +160,12 @@ class _Repeat(_Flow):
             fine = fn.emit(f"and i1 {fine}, {more}")
         fn.line(f"br i1 {fine}, label %head, label %{'done' if step.test is None else 'stopped'}")
         if step.test is not None:
-            fn.begin("stopped")
-            fn.line("br label %done")
+            for block in ("stopped", "left"):
+                fn.begin(block)
+                fn.line("br label %done")
         fn.begin("done")
         if step.test is not None:
-            fn.line("%n = phi i64 [ %i, %head ], [ %next, %stopped ]")
+            fn.line("%n = phi i64 [ %i, %head ], [ %next, %stopped ], [ %i, %left ]")
             self.end(turns)
         self.writer.module.functions.append(fn.text())
 

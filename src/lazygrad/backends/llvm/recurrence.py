@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ir.kernel import Accumulate, Assign, Check, Loop, Stmt
 from ...ir.scalar import CARRY, CONST, LOAD, VAR, Scalar
+from . import interrupt
 from .text import element, typed
 from .values import INDEX
 
@@ -156,6 +157,7 @@ def write(w: Any, s: Loop) -> None:
         if s.extent < FOREVER:
             going = fn.emit(f"and i1 {going}, {fn.emit(f'icmp slt i64 {l.i}, {s.extent}')}")
         l.enter(going)
+        interrupt.look(fn, l.i, len(_scalars(flat(s.body))) * max(w.lanes, 1), l.done)
         made = step()
         if varies:
             mask = typed("i1", w.lanes)
