@@ -590,6 +590,42 @@ def test_matrices_without_an_answer_raise_and_leave_everything_usable(name, wher
     z.backward()
 
 
+@pytest.mark.parametrize("name", ["qr", "lu", "slogdet", "inverse of a product"])
+def test_a_derivative_that_does_not_exist_is_an_error_at_the_users_line(name):
+    x = lg.tensor(np.ones((3, 3)) * [1.0, 0.0, 1.0])
+    z = {"qr": lambda: lg.linalg.qr(x).R.sum(), "lu": lambda: lg.linalg.lu(x).U.sum(), "slogdet": lambda: lg.linalg.slogdet(x).logabsdet,
+         "inverse of a product": lambda: lg.linalg.inv(x @ x).sum()}[name]()
+    if name != "inverse of a product":
+        z.forward()                                  # the value is there
+    with pytest.raises(LinAlgError, match="singular") as caught:
+        z.backward()
+    assert any("test_linalg.py" in note for note in caught.value.__notes__)
+    (g,) = z.gradient(x)
+    with pytest.raises(LinAlgError, match="singular") as caught:
+        g.value  # noqa: B018
+    assert any("test_linalg.py" in note for note in caught.value.__notes__)
+    with pytest.raises(LinAlgError, match="singular") as caught:
+        z.backward(2.0)
+    assert any("test_linalg.py" in note for note in caught.value.__notes__)
+
+
+def test_transforms_go_through():
+    a = definite((4, 3, 3))
+    found = lg.vmap(lg.linalg.eigh)(a)
+    close(found.eigenvalues, np.linalg.eigvalsh(a))
+    inverse = np.linalg.inv(a[0])
+    close(lg.hessian(lambda x: lg.linalg.slogdet(x).logabsdet)(a[0]), -np.einsum("jk,li->ijkl", inverse, inverse))
+    close(lg.jacrev(lg.linalg.cholesky)(a[0]), lg.jacfwd(lg.linalg.cholesky)(a[0]))
+    value, gradient = lg.compile(lg.value_and_grad(lambda x: lg.linalg.norm(x, "nuc")))(draw((3, 3)))
+    u, s, vh = np.linalg.svd(draw((3, 3)))
+    close(gradient, u @ vh)
+    close(value, s.sum())
+    for f in (lg.vmap(lg.linalg.cholesky), lg.compile(lg.linalg.cholesky)):
+        with pytest.raises(LinAlgError, match="not positive definite") as caught:
+            f(-a).value  # noqa: B018
+        assert any("test_linalg.py" in note for note in caught.value.__notes__)
+
+
 def test_shapes_are_checked_when_the_line_is_written():
     a, v = lg.asarray(draw((2, 3))), lg.asarray(draw((3,)))
     for f in (lg.linalg.inv, lg.linalg.det, lg.linalg.cholesky, lg.linalg.eigh, lg.linalg.eigvals, lg.linalg.sqrtm, lg.linalg.slogdet,
