@@ -256,3 +256,11 @@ def test_a_long_chain_and_a_deep_value(graph):
         x = x + 1
         x.forward()
     assert x.item() == 606
+
+
+@pytest.mark.parametrize("k", [-1, 0, 1, 1 << 40])
+def test_triangles_before_they_are_transposed(graph, k):
+    """A driver that orders 64-bit integers wrongly (Mesa 22) must not be asked to."""
+    a = np.arange(1, 17, dtype=np.float32).reshape(4, 4)
+    assert np.array_equal(lg.tril(graph.tensor(a), k).mT.value, np.tril(a, k).T)
+    assert np.array_equal(lg.triu(graph.tensor(a), k).mT.value, np.triu(a, k).T)

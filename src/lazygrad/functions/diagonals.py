@@ -15,16 +15,17 @@ from .table import public
 # ---- triangles and diagonals ------------------------------------------------------------------------------------------------
 
 def ramp(shape: Shape, axis: int) -> Term:
-    """The index along `axis`, as an int64 array of `shape`."""
-    line = P.iota(size=shape[axis], dtype=dtypes.int64)
+    """The index along `axis`, as an int32 array of `shape`."""
+    line = P.iota(size=shape[axis], dtype=dtypes.int32)
     return broadcast(reshaped(line, tuple([shape[axis] if k == axis else 1 for k in range(len(shape))])), shape)
 
 
 def below(shape: Shape, k: int) -> Term:
     """Whether row >= column - k, over the last two axes of `shape`."""
     square = shape[-2:]
-    column = ramp(square, 1)
-    return broadcast(P.le(column, P.add(ramp(square, 0), constant(k, square, dtypes.int64))), shape)
+    column, far = ramp(square, 1), sum(square)
+    k = max(-far, min(k, far))                   # further out nothing changes
+    return broadcast(P.le(column, P.add(ramp(square, 0), constant(k, square, dtypes.int32))), shape)
 
 
 def matrix(op: str, x: Term) -> Term:
