@@ -84,3 +84,35 @@ def test_rules_and_control_flow_in_each_other(function, place, transform):
     assert len(got) == len(want)
     for g, w in zip(got, want, strict=True):
         np.testing.assert_allclose(np.asarray(g), np.asarray(w), rtol=1e-11, atol=1e-12)      # float64, sums in another order
+
+
+def chosen_by_loop(f):
+    return lambda x: lg.scan(lambda c, t: (f(c) * t, f(c)), x, np.array([1.0, 3.0]))[0]
+
+
+def chosen_by_rows(f):
+    return lambda x: lg.scan(lambda c, t: (c, f(c + 0 * t)), x, np.array([1.0, 3.0]))[1].sum(0)
+
+
+INSIDE = {
+    "checkpoint": lambda f: lg.checkpoint(f), "checkpoint of a checkpoint": lambda f: lg.checkpoint(lambda x: lg.checkpoint(f)(x) * 2),
+    "cond": lambda f: lambda x: lg.cond(x.sum() > 1, f, lambda x: x, x), "scan": chosen_by_loop, "rows of a scan": chosen_by_rows,
+    "checkpoint in a scan": lambda f: chosen_by_loop(lg.checkpoint(f)), "scan in a checkpoint": lambda f: lg.checkpoint(chosen_by_loop(f)),
+}
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("negated", [False, True])
+def test_what_was_not_chosen_is_silent_through_loops_branches_and_calls(inside, negated):
+    """The derivative of the branch not taken is infinite at 0: 0 * inf must not come out."""
+    f = INSIDE[inside](lg.sqrt)
+    g = (lambda x: lg.where(x > 0, -f(x), 0 * x)) if negated else (lambda x: lg.where(x > 0, f(x), 0 * x))
+    x = np.array([0.0, 4.0])
+    total = lambda x: g(x).sum()
+    away = np.array([1.0, 4.0])                           # where nothing is infinite: what belongs to the second element
+    second = [] if "scan" in inside else [lg.hessian(total), lg.jacrev(lg.jacrev(total))]      # masks are not handed out of loops
+    for transform in (lg.grad(total), lambda x: lg.jvp(g, (x,), (np.ones(2),))[1], *second):
+        got, there = np.asarray(transform(x)), np.asarray(transform(away))
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(got[1], there[1], rtol=1e-12)
+        assert (got[0] == 0).all()

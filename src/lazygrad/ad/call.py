@@ -16,6 +16,7 @@ from ..prims.call import Again, Pull, Push, Same, behind, call
 from ..prims.control import picked, register_rules
 from ..prims.leaf import closed, opened
 from .control import chosen, inexact, pulled, pushed, spread, stand_ins, zero
+from .masks import shown
 from .vjp import vjp
 
 TRANSPOSED: dict[tuple, Body] = {}
@@ -108,11 +109,12 @@ def _push_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Push, bo
 
 def _again_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Again, body: Body, args: Sequence[Term]) -> list[Term | None]:
     have = [c is not None for c in cts]
-    given, found = pulled(body, have, wanted)
     here = chosen(cts, have)
+    masks = [shown(c) for c in here]
+    given, found = pulled(body, have, wanted, masks)
     kept = [t for t in toposort(body.results) if rule.keeps(t)] if rule.policy is not None else []
     env = dict(zip(kept, substitute(kept, dict(zip(body.params, args, strict=True))), strict=True))
-    env.update(zip(given, here, strict=True))
+    env.update(zip(given, [*here, *[m for m in masks if m is not None]], strict=True))
     env.update((p, behind(a, here)) for p, a in zip(body.params, args, strict=True))
     return spread(substitute([c for c in found if c is not None], env), [c is not None for c in found])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..dtypes import bool_
 from ..ir.aval import Aval, aval
 from ..ir.function import Body
 from ..ir.term import Term, substitute
@@ -19,6 +20,7 @@ from ..prims.base import Several
 from ..prims.control import cond, picked, register_rules, scan
 from ..prims.leaf import closed, filled, leaf
 from .jvp import jvp
+from .masks import shown
 from .vjp import vjp
 
 SCRATCH = -(1 << 43)              # slots of Terms that stand for tangents and cotangents until a Body is closed
@@ -43,14 +45,19 @@ def pushed(body: Body, active: Sequence[bool]) -> tuple[list[Term], list[Term | 
     return tangents, jvp(body.results, dict(zip(moving, tangents, strict=True)))
 
 
-def pulled(body: Body, cts: Sequence[bool], wanted: Sequence[bool]) -> tuple[list[Term], list[Term | None]]:
-    """(stand-ins for the cotangents of results where `cts`, the cotangent of every wanted parameter and None for the others)."""
-    given = stand_ins([r.aval for r, c in zip(body.results, cts, strict=True) if c])
-    of = iter(given)
-    roots = [(r, next(of)) for r, c in zip(body.results, cts, strict=True) if c]
-    asked = [p for p, w in zip(body.params, wanted, strict=True) if w]
-    found = dict(zip(asked, vjp([r for r, _ in roots], [c for _, c in roots], asked), strict=True))
-    return given, [found.get(p) if w else None for p, w in zip(body.params, wanted, strict=True)]
+def pulled(body: Body, cts: Sequence[bool], wanted: Sequence[bool], masks: Sequence[Term | None] = ()) -> tuple[list[Term], list[Term | None]]:
+    """(stand-ins for the cotangents of results where `cts`, the cotangent of every wanted parameter and None for the others).
+
+    `masks`: for every one of those cotangents the mask outside which it is zero, or None; stand-ins for the masks follow those for
+    the cotangents, and nothing comes from outside of them (`ad.masks`).
+    """
+    results = chosen(body.results, cts)
+    given = stand_ins([r.aval for r in results])
+    marks = stand_ins([aval(c.aval.shape, bool_) for c, m in zip(given, masks, strict=False) if m is not None], len(given))
+    mark = iter(marks)
+    inside = [c if m is None else E.select(next(mark), c, 0) for c, m in zip(given, masks or [None] * len(given), strict=True)]
+    asked = chosen(body.params, wanted)
+    return [*given, *marks], spread(vjp(results, inside, asked, show=True), wanted)
 
 
 def inexact(ts: Sequence[Term]) -> list[bool]:
@@ -81,12 +88,13 @@ def _cond_jvp(ts: Sequence[Term | None], out: Term, index: Term, *args: Term, br
 
 def _cond_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, index: Term, *args: Term, branches: tuple[Body, ...]) -> list[Term | None]:
     have = [c is not None for c in cts]
-    halves = [pulled(b, have, wanted[1:]) for b in branches]
+    masks = [shown(c) for c in chosen(cts, have)]
+    halves = [pulled(b, have, wanted[1:], masks) for b in branches]
     alive = [any([h[1][j] is not None for h in halves]) for j in range(len(args))]
     made = []
     for b, (given, found) in zip(branches, halves, strict=True):
         made.append(closed([*b.params, *given], [zero(p) if c is None else c for p, c in chosen(list(zip(b.params, found, strict=True)), alive)]))
-    return [None, *spread(picked(cond(index, *args, *chosen(cts, have), branches=tuple(made))), alive)]
+    return [None, *spread(picked(cond(index, *args, *chosen(cts, have), *[m for m in masks if m is not None], branches=tuple(made))), alive)]
 
 
 # ---- scan -----------------------------------------------------------------------------------------------------------
@@ -126,9 +134,10 @@ def _scan_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, *ar
     # which parameters of the body get a cotangent: those wanted, and the carries that steps hand on
     asked = [*wanted[:consts], *inexact(args[consts:n]), *wanted[n:]]
     asked = [a and p.aval.inexact for a, p in zip(asked, body.params, strict=True)]
-    have = [*asked[consts:n], *[c is not None for c in cts[carries:]]]
-    given, found = pulled(body, have, asked)
     kept = asked[consts:n]
+    have = [*kept, *[c is not None for c in cts[carries:]]]
+    masks = [None if c is None else shown(c) for c in chosen(cts, have)]      # of a carry: from step to step
+    given, found = pulled(body, have, asked, masks)
     sums = [a and c is not None for a, c in zip(asked[:consts], found[:consts], strict=True)]      # constants add up over the steps
     slices = [a and c is not None for a, c in zip(asked[n:], found[n:], strict=True)]
     started = [zero(a) if c is None else c for a, c in chosen(list(zip(args[consts:n], cts[:carries], strict=True)), kept)]
@@ -136,13 +145,16 @@ def _scan_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, *ar
     after = [zero(p) if c is None else c for p, c in chosen(list(zip(body.params[consts:n], found[consts:n], strict=True)), kept)]
     added = [E.plus(t, c) for t, c in zip(totals, chosen(found[:consts], sums), strict=True)]
     k = sum(kept)
+    marked = [m for m in masks[:k] if m is not None]
+    marks, of_ys = given[len(masks):len(masks) + len(marked)], given[len(masks) + len(marked):]
+    moved = [shown(c) or filled(m.aval, True) for c, m in zip(after, masks[:k], strict=True) if m is not None]
     p = body.params
     # every step reads: constants; (cotangents of the carries, sums so far); carries it began with, entries of xs, cotangents of ys
-    step = closed([*p[:consts], *given[:k], *totals, *p[consts:], *given[k:]], [*after, *added, *chosen(found[n:], slices)])
+    step = closed([*p[:consts], *given[:k], *totals, *marks, *p[consts:], *given[k:len(masks)], *of_ys], [*after, *added, *moved, *chosen(found[n:], slices)])
     began = _began(args, body, consts, carries, length, reverse)
-    out_ = picked(scan(*args[:consts], *started, *[filled(t.aval, 0) for t in totals], *began, *args[n:], *chosen(cts[carries:], have[carries:]),
-                       body=step, consts=consts, carries=k + len(totals), length=length, reverse=not reverse))
-    return [*spread(out_[k:k + len(totals)], sums), *spread(out_[:k], kept), *spread(out_[k + len(totals):], slices)]
+    out_ = picked(scan(*args[:consts], *started, *[filled(t.aval, 0) for t in totals], *marked, *began, *args[n:], *chosen(cts[carries:], have[carries:]),
+                       *[m for m in masks[k:] if m is not None], body=step, consts=consts, carries=k + len(totals) + len(marked), length=length, reverse=not reverse))
+    return [*spread(out_[k:k + len(totals)], sums), *spread(out_[:k], kept), *spread(out_[k + len(totals) + len(marked):], slices)]
 
 
 def _began(args: Sequence[Term], body: Body, consts: int, carries: int, length: int, reverse: bool) -> list[Term]:
@@ -157,8 +169,9 @@ def _segmented_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], *args: Te
     """That of a scan of scans: the outer one keeps the carries of every segment's start, the inner one is run again for its own."""
     whole = segmented(body, [a.aval for a in args], consts, carries, length, reverse)
     have = [c is not None for c in cts]
-    given, found = pulled(whole, have, wanted)
-    env = dict(zip([*whole.params, *given], [*args, *chosen(cts, have)], strict=True))
+    masks = [shown(c) for c in chosen(cts, have)]
+    given, found = pulled(whole, have, wanted, masks)
+    env = dict(zip([*whole.params, *given], [*args, *chosen(cts, have), *[m for m in masks if m is not None]], strict=True))
     return spread(substitute([c for c in found if c is not None], env), [c is not None for c in found])
 
 

@@ -18,11 +18,11 @@ from ..prims.leaf import like
 from .masks import Cotangent, both, either, invert, pulled, shown
 
 
-def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term]) -> list[Term | None]:
+def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term], show: bool = False) -> list[Term | None]:
     """For each Term of `wrt` the cotangent, the sum over roots of J(root)^H ct; None where no root depends on it.
 
     A `ct` has its root's shape and dtype (None: zero), else GradientError. `wrt` may hold leaves, intermediates and roots; the
-    gradient of an intermediate is the total over all its uses.
+    gradient of an intermediate is the total over all its uses. With `show` a cotangent that has a mask shows it by its form.
 
     >>> from lazygrad import dtypes
     >>> from lazygrad.ir.aval import aval
@@ -52,7 +52,8 @@ def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term]) 
             continue
         total = parts[0] if len(parts) == 1 else _total(parts)
         if t in wanted:
-            found[t] = _conjugate(total[0])
+            ct, mask = total
+            found[t] = _conjugate(E.select(mask, ct, 0) if show and mask is not None and shown(ct) is None else ct)
         if active.isdisjoint(t.args):
             continue
         for arg, part in _pull(t, total, active):
@@ -115,6 +116,8 @@ def _pull(t: Term, total: tuple[Term, Term | None], active: set[Term]) -> list[t
     if op is E.where:
         return _pull_where(args, total, active)
     if op is pick:
+        if mask is not None and shown(ct) is None:            # rules of loops and calls see masks by the form of cotangents
+            ct = E.select(mask, ct, 0)
         return [(args[0], (ct, t.params[0]))]
     static = t.keywords if t.params else {}
     if isinstance(form, Partials):
