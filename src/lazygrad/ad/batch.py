@@ -13,7 +13,7 @@ from ..errors import LazygradError
 from ..ir.aval import Pack, aval
 from ..ir.function import Body
 from ..ir.record import changed
-from ..ir.term import Term, substitute, term, toposort
+from ..ir.term import MEMOS, Term, substitute, term, toposort
 from ..prims import contraction, linalg
 from ..prims import control as C
 from ..prims import elementwise as E
@@ -139,6 +139,24 @@ def _joined(n: int, flags: Flags, t: Term, args: Sequence[Term]) -> Term:
     return t.op(*all_of(n, flags, args), axis=t.params[0] + 1)
 
 
+BASES: dict[Term, None] = {}             # Terms known to be the identity as n examples, one for every element of an array
+MEMOS.append(BASES)
+
+
+def known_basis(t: Term) -> None:
+    """Says that the examples of `t` are the unit vectors in order: products with them need not be computed."""
+    BASES[t] = None
+
+
+def _is_basis(t: Term) -> bool:
+    """Whether the examples of `t` are the unit vectors in order, in any shape."""
+    while t not in BASES:
+        if t.op is not M.reshape or t.args[0].aval.shape[0] != t.aval.shape[0]:
+            return False
+        t = t.args[0]
+    return True
+
+
 def _matmul(n: int, flags: Flags, t: Term, args: Sequence[Term]) -> Term:
     a, b = args
     product = contraction.matmul
@@ -146,7 +164,11 @@ def _matmul(n: int, flags: Flags, t: Term, args: Sequence[Term]) -> Term:
         m, k = t.args[0].aval.shape
         p = t.aval.shape[1]
         if flags[0]:
+            if m == 1 and _is_basis(a):                             # unit vectors pick rows
+                return M.reshape(b, shape=(n, 1, p))
             return M.reshape(product(M.reshape(a, shape=(n * m, k)), b), shape=(n, m, p))
+        if p == 1 and _is_basis(b):                                 # or columns
+            return M.reshape(M.permute(a, axes=(1, 0)), shape=(n, m, 1))
         wide = M.reshape(M.permute(b, axes=(1, 0, 2)), shape=(k, n * p))
         return M.permute(M.reshape(product(a, wide), shape=(m, n, p)), axes=(1, 0, 2))
     return product(*all_of(n, flags, args))

@@ -359,8 +359,9 @@ def hvp(function: Callable[..., Any], x: Any, v: Any) -> Any:
 
 # ---- whole Jacobians ------------------------------------------------------------------------------------------------------------
 
-def _identity(t: Term, avals: Sequence[Any]) -> list[Term]:
+def _identity(avals: Sequence[Any]) -> list[Term]:
     """One for every element of the arrays together: the basis as arrays (n, *shape) of every one."""
+    from ..ad.batch import known_basis
     n = sum([av.size for av in avals])
     out, start = [], 0
     for av in avals:
@@ -371,6 +372,8 @@ def _identity(t: Term, avals: Sequence[Any]) -> list[Term]:
         parts += [constant(0, (after, av.size), av.dtype)] * (after > 0)
         rows = parts[0] if len(parts) == 1 else M.concatenate(*parts, axis=0)
         out.append(M.reshape(rows, shape=(n, *av.shape)))
+        if len(avals) == 1:
+            known_basis(out[0])
         start += av.size
     return out
 
@@ -472,7 +475,7 @@ def _jacobians(roots: tuple[Term, ...], wrt: tuple[Term, ...], forward: bool) ->
     moving = wrt if forward else roots
     seeds = stand_ins([t.aval for t in moving])
     made = list(pushed(roots, wrt, seeds) if forward else pulled(roots, seeds, wrt))
-    basis = _identity(made[0] if made else roots[0], [t.aval for t in moving])
+    basis = _identity([t.aval for t in moving])
     n = sum([t.aval.size for t in moving])
     rows = batch(made, dict(zip(seeds, basis, strict=True)), n)
     out = []
