@@ -6,6 +6,7 @@ Each function returns candidates; float32, and every peer gets the formulation t
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -135,7 +136,7 @@ SIZES = (64, 64, 64, 10)
 
 def network() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    shapes = [s for a, b in zip(SIZES, SIZES[1:], strict=False) for s in ((a, b), (b,))]
+    shapes = [s for a, b in itertools.pairwise(SIZES) for s in ((a, b), (b,))]
     return [(rng.normal(size=s) / 8).astype(F) for s in shapes]
 
 
