@@ -97,6 +97,7 @@ def chosen_by_rows(f):
 INSIDE = {
     "checkpoint": lambda f: lg.checkpoint(f), "checkpoint of a checkpoint": lambda f: lg.checkpoint(lambda x: lg.checkpoint(f)(x) * 2),
     "cond": lambda f: lambda x: lg.cond(x.sum() > 1, f, lambda x: x, x), "scan": chosen_by_loop, "rows of a scan": chosen_by_rows,
+    "while": lambda f: lambda x: lg.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, f(s[1]) * 3), (0, x))[1],
     "checkpoint in a scan": lambda f: chosen_by_loop(lg.checkpoint(f)), "scan in a checkpoint": lambda f: lg.checkpoint(chosen_by_loop(f)),
 }
 
@@ -110,7 +111,7 @@ def test_what_was_not_chosen_is_silent_through_loops_branches_and_calls(inside, 
     x = np.array([0.0, 4.0])
     total = lambda x: g(x).sum()
     away = np.array([1.0, 4.0])                           # where nothing is infinite: what belongs to the second element
-    second = [] if "scan" in inside else [lg.hessian(total), lg.jacrev(lg.jacrev(total))]      # masks are not handed out of loops
+    second = [] if "scan" in inside or inside == "while" else [lg.hessian(total), lg.jacrev(lg.jacrev(total))]      # masks are not handed out of loops
     for transform in (lg.grad(total), lambda x: lg.jvp(g, (x,), (np.ones(2),))[1], *second):
         got, there = np.asarray(transform(x)), np.asarray(transform(away))
         assert np.isfinite(got).all()

@@ -22,6 +22,7 @@ from ..prims.control import cond, picked, register_rules, while_loop
 from ..prims.leaf import closed, filled, leaf, like, opened
 from ..prims.movement import broadcast_to
 from .control import SCRATCH, chosen, inexact, pulled, pushed, spread, zero
+from .masks import shown
 
 SLOTS = 1024                       # carries that one level keeps,
 ROOM = 32 << 20                    # if they fit into so many bytes
@@ -97,12 +98,14 @@ def _while_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, *a
     n = picked(out)[-1]
     asked = [a and p.aval.inexact for a, p in zip([*wanted[:consts], *inexact(init)], body.params, strict=True)]
     kept = asked[consts:]
-    given, found = pulled(body, kept, asked)
+    masks = [None if c is None else shown(c) for c in chosen(cts[:-1], kept)]
+    given, found = pulled(body, kept, asked, masks)
     sums = [a and c is not None for a, c in zip(asked[:consts], found[:consts], strict=True)]
-    back = Back(body, consts, kept, sums, given, found)
+    back = Back(body, consts, kept, sums, masks, given, found)
     start = [zero(a) if c is None else c for a, c in chosen(list(zip(init, cts[:-1], strict=True)), kept)]
     totals = [zero(a) for a in chosen(fixed, sums)]
-    operands = [n, *fixed, *init, *start, *totals]
+    marked = [m for m in masks if m is not None]
+    operands = [n, *fixed, *init, *start, *marked, *totals]
     avals = [t.aval for t in operands]
     slots = max(FEWEST, min(SLOTS, ROOM // max(1, sum([t.aval.nbytes for t in init]))))
     branches = []
@@ -113,14 +116,15 @@ def _while_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, *a
     index = E.add(E.cast(E.gt(n, number(slots)), dtype=int32), E.cast(E.gt(n, number(min(slots * slots, (1 << 31) - 1))), dtype=int32))
     result = picked(cond(index, *operands, branches=tuple(branches)))
     j = len(start)
-    return [*spread(result[j:], sums), *spread(result[:j], kept)]
+    return [*spread(result[j + len(marked):], sums), *spread(result[:j], kept)]
 
 
 class Back:
-    """The way back through a loop: functions of (slots, count, constants, carries at the start, cotangents and sums)."""
+    """The way back through a loop: functions of (slots, count, constants, carries at the start, cotangents, masks and sums)."""
 
-    def __init__(self, body: Body, consts: int, kept: list[bool], sums: list[bool], given: list[Term], found: list[Term | None]) -> None:
-        self.body, self.consts, self.kept, self.sums, self.given, self.found = body, consts, kept, sums, given, found
+    def __init__(self, body: Body, consts: int, kept: list[bool], sums: list[bool], masks: list[Term | None], given: list[Term],
+                 found: list[Term | None]) -> None:
+        self.body, self.consts, self.kept, self.sums, self.masks, self.given, self.found = body, consts, kept, sums, masks, given, found
         self.build = Builder()
 
     def ahead(self, n: Term, fixed: Sequence[Term], carry: Sequence[Term]) -> list[Term]:
@@ -128,11 +132,12 @@ class Back:
         return self.build.repeat(n, fixed, carry, lambda i, c, s: opened(self.body, [*c, *s]))
 
     def step(self, fixed: Sequence[Term], carry: Sequence[Term], cts: Sequence[Term]) -> list[Term]:
-        """Cotangents and sums before a step that began with `carry`, from those after it."""
-        k = sum(self.kept)
+        """Cotangents, masks and sums before a step that began with `carry`, from those after it."""
         after = [zero(p) if c is None else c for p, c in chosen(list(zip(self.body.params[self.consts:], self.found[self.consts:], strict=True)), self.kept)]
+        moved = [shown(c) or filled(m.aval, True) for c, m in zip(after, self.masks, strict=True) if m is not None]
         parts = chosen(self.found[:self.consts], self.sums)
-        whole = closed([*self.body.params, *self.given], [*after, *parts])
+        k = len(after) + len(moved)
+        whole = closed([*self.body.params, *self.given], [*after, *moved, *parts])
         found = opened(whole, [*fixed, *carry, *cts[:k]])
         return [*found[:k], *[E.plus(s, c) for s, c in zip(cts[k:], found[k:], strict=True)]]
 
