@@ -234,6 +234,14 @@ def test_rank_tolerances_are_numpys():
     a = np.diag([1.0, 1e-3, 1e-20, 0.0])
     for kw in ({}, {"tol": 1e-2}, {"rtol": 1e-4}, {"rtol": 1e-2}):
         assert lg.linalg.matrix_rank(lg.asarray(a), **kw).item() == np.linalg.matrix_rank(a, **kw)
+    many = np.stack([a, a])
+    for t in (np.array([1e-2, 1e-25]), np.array(1e-4)):
+        assert lg.linalg.matrix_rank(lg.asarray(many), rtol=lg.asarray(t)).tolist() == np.linalg.matrix_rank(many, rtol=t).tolist()
+        assert lg.linalg.matrix_rank(lg.asarray(many), lg.asarray(t)).tolist() == np.linalg.matrix_rank(many, t).tolist()
+        close(lg.linalg.pinv(lg.asarray(many), rtol=lg.asarray(t)), np.linalg.pinv(many, rtol=t))
+    close(lg.linalg.pinv(lg.asarray(a), rcond=1e-2), np.linalg.pinv(a, rcond=1e-2))
+    with pytest.raises(ShapeError, match="one for every matrix"):
+        lg.linalg.pinv(lg.asarray(a), rtol=lg.asarray(np.ones(2)))
     assert lg.linalg.matrix_rank(lg.asarray(np.zeros((2, 0, 3)))).tolist() == [0, 0]
 
 
@@ -660,12 +668,13 @@ def test_primitives_check_what_they_are_given():
     for build, text in ((lambda: linalg_systems.triangular_solve(of((2, 2)), of((3, 1)), lower=True, unit=False), "no 2 rows"),
                         (lambda: linalg_systems.sylvester(of((2, 2)), of((3, 3)), of((2, 2))), r"must be \(2, 3\)"),
                         (lambda: linalg_systems.lstsq(of((3, 2)), of((2, 1)), rtol=0.0), "no 3 rows"),
-                        (lambda: linalg_systems.pinv(of((3,)), rtol=0.0), "two axes"),
+                        (lambda: linalg_systems.pinv(of((3,)), of(())), "two axes"),
+                        (lambda: linalg_systems.pinv(of((2, 3, 3)), of(())), "one real tolerance"),
                         (lambda: linalg_factorizations.qr(of((2, 3)), full=False), "fewer rows"),
                         (lambda: linalg_systems.triangular_solve(of((2, 2)), of((4, 2, 1)), lower=True, unit=False), "batch axes differ")):
         with pytest.raises(ShapeError, match=text):
             build()
-    for build, text in ((lambda: linalg_systems.pinv(of((2, 2), "int64"), rtol=0.0), "int64 matrices have no pinv"),
+    for build, text in ((lambda: linalg_systems.pinv(of((2, 2), "int64"), of(())), "int64 matrices have no pinv"),
                         (lambda: linalg_systems.triangular_solve(of((2, 2)), of((2, 1), "float32"), lower=True, unit=False), "dtypes differ"),
                         (lambda: linalg_factorizations.swaps(of((2,)), count=2), "int32")):
         with pytest.raises(TypeError, match=text):

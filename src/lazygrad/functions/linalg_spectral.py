@@ -11,10 +11,11 @@ from collections import namedtuple
 from .. import dtypes
 from ..errors import DTypeError
 from ..ir.term import Term
+from ..lift import Operand
 from ..prims import linalg_spectral as L
 from .linalg import square_matrix
-from .linalg_systems import matrix, tolerance
-from .promotion import P, broadcast, cast, constant
+from .linalg_systems import matrix, usual
+from .promotion import P, broadcast, cast, constant, pair
 from .table import public
 
 EighResult = namedtuple("EighResult", ("eigenvalues", "eigenvectors"))
@@ -110,26 +111,27 @@ def svdvals(x: Term) -> Term:
     return L.svdvals(matrix("svdvals", x))
 
 
-def rank_of(s: Term, rtol: float | None, tol: float | None) -> Term:
-    """How many of the singular values s count."""
+def rank_of(s: Term, tol: Operand = None, rtol: Operand = None) -> Term:
+    """How many of the singular values s are above `tol`, or above `rtol` times the largest of them."""
     axis = s.aval.ndim - 1
     if not s.aval.shape[-1]:
         return constant(0, s.aval.shape[:-1], dtypes.int64)
-    if tol is not None:
-        least = constant(tol, s.aval.shape, s.aval.dtype)
-    else:
-        top = P.max(s, axes=(axis,))
-        least = P.mul(broadcast(P.reshape(top, shape=(*top.aval.shape, 1)), s.aval.shape), constant(rtol, s.aval.shape, s.aval.dtype))
-    return P.sum(cast(P.gt(s, least), dtypes.int64), axes=(axis,))
+    if tol is None:
+        tol = P.mul(*pair("matrix_rank", P.max(s, axes=(axis,)), rtol))
+    if isinstance(tol, Term):
+        tol = broadcast(P.reshape(cast(tol, s.aval.dtype), shape=(*tol.aval.shape, 1)), (*tol.aval.shape, s.aval.shape[-1]))
+    return P.sum(cast(P.gt(*pair("matrix_rank", s, tol)), dtypes.int64), axes=(axis,))
 
 
 @public(space="linalg")
-def matrix_rank(x: Term, tol: float | None = None, hermitian: bool = False, rtol: float | None = None) -> Term:
+def matrix_rank(x: Term, tol: Operand = None, hermitian: bool = False, rtol: Operand = None) -> Term:
     """How many singular values of (..., m, n) are above `tol`, by default above `rtol` = max(m, n) ε times the largest; int64.
+
+    Either may be one number for every matrix.
 
     >>> import lazygrad as lg
     >>> lg.linalg.matrix_rank(lg.asarray([[1., 1.], [1., 1.]])).tolist()
     1
     """
     x = matrix("matrix_rank", x)
-    return rank_of(svdvals(x), tolerance(x, rtol), tol)
+    return rank_of(svdvals(x), tol, usual(x) if rtol is None else rtol)

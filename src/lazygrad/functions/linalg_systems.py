@@ -14,11 +14,12 @@ import numpy as np
 from .. import dtypes
 from ..errors import DTypeError, ShapeError, SquareError
 from ..ir.term import Term
+from ..lift import Operand
 from ..prims import linalg_systems as L
 from ..prims import matrices as X
 from .linalg import batch_shape, inv, solve, square_matrix
 from .movement import permuted
-from .promotion import P, broadcast, cast, constant, inexact, many_axes, reshaped
+from .promotion import P, broadcast, broadcast_shapes, cast, constant, inexact, many_axes, reshaped
 from .table import public
 
 LstsqResult = namedtuple("LstsqResult", ("x", "residuals", "rank", "s"))
@@ -52,11 +53,19 @@ def unsided(x: Term, vector: bool) -> Term:
     return reshaped(x, x.aval.shape[:-1]) if vector else x
 
 
-def tolerance(a: Term, rtol: float | None) -> float:
-    """The ratio to the largest singular value from which one counts: max(m, n) ε unless given."""
-    if rtol is None:
-        return max(*a.aval.shape[-2:], 1) * float(np.finfo(a.aval.dtype).eps)
-    return float(rtol)
+def usual(a: Term) -> float:
+    """The ratio to the largest singular value from which one counts, unless another is given: max(m, n) ε."""
+    return max(*a.aval.shape[-2:], 1) * float(np.finfo(a.aval.dtype).eps)
+
+
+def tolerances(op: str, a: Term, given: Operand) -> Term:
+    """The tolerance for every matrix of a, in the real dtype."""
+    batch, dtype = a.aval.shape[:-2], X.real(a).aval.dtype
+    if not isinstance(given, Term):
+        return constant(usual(a) if given is None else given, batch, dtype)
+    if broadcast_shapes(op, given.aval.shape, batch) != batch:
+        raise ShapeError(op, f"{a.aval.shape} with tolerances {given.aval.shape}", "there is one for every matrix", "reshape them")
+    return broadcast(cast(given, dtype), batch)
 
 
 # ---- factored and triangular ------------------------------------------------------------------------------------------
@@ -145,10 +154,10 @@ def solve_discrete_lyapunov(a: Term, q: Term) -> Term:
 # ---- least squares -----------------------------------------------------------------------------------------------------
 
 @public("pinverse", space="linalg")
-def pinv(x: Term, rtol: float | None = None, hermitian: bool = False, rcond: float | None = None) -> Term:
+def pinv(x: Term, rtol: Operand = None, hermitian: bool = False, rcond: Operand = None) -> Term:
     """The pseudoinverse of (..., m, n): (..., n, m). Singular values up to `rtol` times the largest count as 0.
 
-    `rtol` (NumPy's older name: `rcond`) is max(m, n) ε unless given. The derivative is that for a rank that does not change (Golub and
+    `rtol` (NumPy's older name: `rcond`), one for all or one for every matrix, is max(m, n) ε unless given. The derivative is that for a rank that does not change (Golub and
     Pereyra 1973). `hermitian` promises a Hermitian x and changes nothing.
 
     >>> import lazygrad as lg
@@ -156,7 +165,7 @@ def pinv(x: Term, rtol: float | None = None, hermitian: bool = False, rcond: flo
     [[0.5, 0.0, 0.0], [0.0, 0.0, 0.25]]
     """
     x = matrix("pinv", x)
-    return L.pinv(x, rtol=tolerance(x, rcond if rtol is None else rtol))
+    return L.pinv(x, tolerances("pinv", x, rcond if rtol is None else rtol))
 
 
 @public(space="linalg", result=LstsqResult)
@@ -174,7 +183,7 @@ def lstsq(a: Term, b: Term, rcond: float | None = None) -> tuple[Term, ...]:
     """
     from .linalg_spectral import rank_of, svdvals
     a, b, vector = sided("lstsq", matrix("lstsq", a), b)
-    rtol = tolerance(a, rcond)
+    rtol = usual(a) if rcond is None else float(rcond)
     x = L.lstsq(a, b, rtol=rtol)
     m, n = a.aval.shape[-2:]
     if m > n:
@@ -183,7 +192,7 @@ def lstsq(a: Term, b: Term, rcond: float | None = None) -> tuple[Term, ...]:
     else:
         residuals = constant(0, (0,), X.real(a).aval.dtype)
     s = svdvals(a)
-    return unsided(x, vector), residuals, rank_of(s, rtol, None), s
+    return unsided(x, vector), residuals, rank_of(s, rtol=rtol), s
 
 
 # ---- tensors as matrices -----------------------------------------------------------------------------------------------

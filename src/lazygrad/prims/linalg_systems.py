@@ -16,6 +16,7 @@ from . import elementwise as E
 from . import matrices as X
 from .base import Custom, Prim
 from .contraction import matmul
+from .leaf import constant, like
 from .linalg import DTYPES, FAILS, attempted, square
 from .matrices import adjoint, paired, product, transposed
 
@@ -171,18 +172,27 @@ sylvester = Prim("sylvester", attempted("sylvester", "its Schur form was not fou
 NOT_FOUND = "its singular values were not found", "check for infinities and NaN"
 
 
-def _inverted(s: np.ndarray, rtol: float) -> np.ndarray:
+def _inverted(s: np.ndarray, rtol: float | np.ndarray) -> np.ndarray:
     """1 / s, and 0 where s is at most rtol times the largest."""
-    large = s > rtol * s.max(-1, keepdims=True, initial=0)
+    large = s > np.expand_dims(rtol, -1) * s.max(-1, keepdims=True, initial=0)
     return np.where(large, 1 / np.where(large, s, 1), 0)
 
 
-def _pinv_numpy(a: np.ndarray, *, rtol: float) -> np.ndarray:
+def _pinv_aval(a: Aval, rtol: Aval) -> Aval:
+    matrix("pinv", a)
+    if rtol is not aval(a.shape[:-2], E.real_dtype(a.dtype)):
+        raise ShapeError("pinv", f"{a} with tolerances {rtol}", "there is one real tolerance for every matrix", "broadcast them")
+    return aval((*a.shape[:-2], *a.shape[:-3:-1]), a.dtype)
+
+
+def _pinv_numpy(a: np.ndarray, rtol: np.ndarray) -> np.ndarray:
     u, s, v = np.linalg.svd(a, full_matrices=False)
     return v.conj().swapaxes(-1, -2) @ (_inverted(s, rtol)[..., None] * u.conj().swapaxes(-1, -2))
 
 
-def _pinv_jvp(ts: tuple[Term, ...], p: Term, a: Term, *, rtol: float) -> Term:
+def _pinv_jvp(ts: tuple[Term | None, ...], p: Term, a: Term, rtol: Term) -> Term:
+    if ts[0] is None:
+        return like(p, 0)
     # Ṗ = -P Ȧ P + P Pᴴ Ȧᴴ (I - A P) + (I - P A) Ȧᴴ Pᴴ P
     t, h = ts[0], adjoint(ts[0])
     first = E.neg(product(p, t, p))
@@ -191,7 +201,7 @@ def _pinv_jvp(ts: tuple[Term, ...], p: Term, a: Term, *, rtol: float) -> Term:
     return E.add(first, E.add(E.sub(left, product(left, a, p)), E.sub(right, product(p, a, right))))
 
 
-def _pinv_vjp(g: Term, p: Term, a: Term, *, rtol: float) -> tuple[Term]:
+def _pinv_vjp(g: Term, p: Term, a: Term, rtol: Term) -> tuple[Term, None]:
     # the adjoint of the above: -(P Ḡᴴ P)ᴴ + (I - A P) Ḡᴴ P Pᴴ + Pᴴ P Ḡᴴ (I - P A), by products of the smaller side
     ph, gh = adjoint(p), adjoint(g)
     m, n = a.aval.shape[-2:]
@@ -200,16 +210,20 @@ def _pinv_vjp(g: Term, p: Term, a: Term, *, rtol: float) -> tuple[Term]:
         kp = matmul(k, p)
         left = matmul(E.sub(gh, matmul(a, k)), matmul(p, ph))
         right = matmul(ph, E.sub(k, matmul(kp, a)))
-        return (E.sub(E.add(left, right), adjoint(kp)),)
+        return E.sub(E.add(left, right), adjoint(kp)), None
     k = matmul(gh, p)
     pk = matmul(p, k)
     left = matmul(E.sub(k, matmul(a, pk)), ph)
     right = matmul(matmul(ph, p), E.sub(gh, matmul(k, a)))
-    return (E.sub(E.add(left, right), adjoint(pk)),)
+    return E.sub(E.add(left, right), adjoint(pk)), None
 
 
-pinv = Prim("pinv", attempted("pinv", *NOT_FOUND)(_pinv_numpy), lambda a, *, rtol: aval((*matrix("pinv", a).shape[:-2], *a.shape[:-3:-1]), a.dtype),
-            FAILS, Custom(paired(_pinv_vjp), _pinv_jvp), ("rtol",))
+pinv = Prim("pinv", attempted("pinv", *NOT_FOUND)(_pinv_numpy), _pinv_aval, FAILS, Custom(paired(_pinv_vjp), _pinv_jvp))
+
+
+def _pinv(a: Term, rtol: float) -> Term:
+    """The pseudoinverse with one tolerance for all."""
+    return pinv(a, constant(rtol, a.aval.shape[:-2], E.real_dtype(a.aval.dtype)))
 
 
 def _lstsq_aval(a: Aval, b: Aval, *, rtol: float) -> Aval:
@@ -227,7 +241,7 @@ def _lstsq_numpy(a: np.ndarray, b: np.ndarray, *, rtol: float) -> np.ndarray:
 def _lstsq_jvp(ts: tuple[Term | None, ...], x: Term, a: Term, b: Term, *, rtol: float) -> Term:
     # X = P B: Ẋ = P (Ḃ - Ȧ X) + P Pᴴ Ȧᴴ (B - A X) + (I - P A) Ȧᴴ Pᴴ X
     ta, tb = ts
-    p = pinv(a, rtol=rtol)
+    p = _pinv(a, rtol)
     if ta is None:
         return matmul(p, tb)
     moved = matmul(ta, x)
@@ -239,7 +253,7 @@ def _lstsq_jvp(ts: tuple[Term | None, ...], x: Term, a: Term, b: Term, *, rtol: 
 
 
 def _lstsq_vjp(g: Term, x: Term, a: Term, b: Term, *, rtol: float) -> tuple[Term, Term]:
-    p = pinv(a, rtol=rtol)
+    p = _pinv(a, rtol)
     ph = adjoint(p)
     b_g = matmul(ph, g)
     first = E.neg(matmul(b_g, adjoint(x)))
