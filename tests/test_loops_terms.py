@@ -581,3 +581,19 @@ def test_carries_of_every_kind(dtype, wide):
     arrays = [(rng.integers(0, 2 if dtype.kind == "b" else 100, size=s) / (1 if dtype.kind != "f" else 100)).astype(dtype) for s in ((21,), (9, 21))]
     t = control.scan(*sources(*arrays), body=body([av, av], step), consts=0, carries=1, length=9, reverse=False)
     check(control.picked(t), arrays, 4e-3 if dtype.kind == "f" else 0, [Repeat] if wide else [Call])
+
+
+def test_products_of_a_step_are_kept_for_its_reverse():
+    """h' = tanh(h W + x): the way back has the two products of the derivative, and does not make the first one again."""
+    from lazygrad.ad import vjp
+    from lazygrad.ir.program import Gemm
+    h, w = aval((8, 32), F8), aval((32, 32), F8)
+    arrays = [normal(32, 32) / 8, normal(8, 32), normal(5, 8, 32)]
+    terms = [leaf.leaf(j, 0, aval(a.shape, a.dtype), True) for j, a in enumerate(arrays)]
+    t = control.scan(*terms, body=body([w, h, h], lambda w, h, x: [E.tanh(E.add(contraction.matmul(h, w), x))]), consts=1, carries=1, length=5,
+                     reverse=False)
+    loss = reduction.sum(control.picked(t)[0], axes=(0, 1))
+    roots = [loss, *vjp([loss], [leaf.like(loss, 1)], terms)]
+    program = check(roots, arrays, 1e-11, terms=terms)
+    forth, back = [[s for s in step.body.steps if isinstance(s, Gemm)] for step in program.steps if isinstance(step, Repeat)]
+    assert (len(forth), len(back)) == (1, 2)

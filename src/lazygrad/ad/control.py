@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from ..dtypes import bool_
 from ..ir.aval import Aval, aval
 from ..ir.function import Body
-from ..ir.term import Term, substitute
+from ..ir.term import Term, substitute, toposort
 from ..prims import elementwise as E
 from ..prims import movement as M
-from ..prims.base import Several
+from ..prims.base import Contraction, Host, Pick, Several
 from ..prims.control import cond, picked, register_rules, scan
-from ..prims.leaf import closed, filled, leaf
+from ..prims.leaf import closed, filled, leaf, source
 from .jvp import jvp
 from .masks import shown
 from .vjp import vjp
 
 SCRATCH = -(1 << 43)              # slots of Terms that stand for tangents and cotangents until a Body is closed
+THIN = 16                         # terms of a product that is rather made again than kept
 MOST = 32 << 20                   # bytes of carries that the reverse of one scan keeps
 
 
@@ -149,18 +150,49 @@ def _scan_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], out: Term, *ar
     marks, of_ys = given[len(masks):len(masks) + len(marked)], given[len(masks) + len(marked):]
     moved = [shown(c) or filled(m.aval, True) for c, m in zip(after, masks[:k], strict=True) if m is not None]
     p = body.params
-    # every step reads: constants; (cotangents of the carries, sums so far); carries it began with, entries of xs, cotangents of ys
-    step = closed([*p[:consts], *given[:k], *totals, *marks, *p[consts:], *given[k:len(masks)], *of_ys], [*after, *added, *moved, *chosen(found[n:], slices)])
-    began = _began(args, body, consts, carries, length, reverse)
+    results = [*after, *added, *moved, *chosen(found[n:], slices)]
+    dear = _dear(body, results, consts, MOST // length)
+    saved = stand_ins([d.aval for d in dear], len(given) + len(totals))
+    # every step reads: constants; (cotangents of the carries, sums so far); carries it began with, what was saved of it, entries of xs,
+    # cotangents of ys
+    step = closed([*p[:consts], *given[:k], *totals, *marks, *p[consts:n], *saved, *p[n:], *given[k:len(masks)], *of_ys],
+                  substitute(results, dict(zip(dear, saved, strict=True))))
+    began = _began(args, body, dear, consts, carries, length, reverse)
     out_ = picked(scan(*args[:consts], *started, *[filled(t.aval, 0) for t in totals], *marked, *began, *args[n:], *chosen(cts[carries:], have[carries:]),
                        *[m for m in masks[k:] if m is not None], body=step, consts=consts, carries=k + len(totals) + len(marked), length=length, reverse=not reverse))
     return [*spread(out_[k:k + len(totals)], sums), *spread(out_[:k], kept), *spread(out_[k + len(totals) + len(marked):], slices)]
 
 
-def _began(args: Sequence[Term], body: Body, consts: int, carries: int, length: int, reverse: bool) -> list[Term]:
-    """The carries that every step of a scan began with, stacked. (The compiler joins this scan with the one that it repeats.)"""
+def _dear(body: Body, results: Sequence[Term], consts: int, room: int) -> list[Term]:
+    """What `results` read of a step that is not worth doing again: products, what NumPy does, loops; of `room` bytes in all."""
+    changing: dict[Term, bool] = {}
+    first = set(body.params[:consts])
+    for t in toposort(body.results):
+        changing[t] = t not in first if t.op is source else any([changing[a] for a in t.args])
+    found: dict[Term, None] = {}
+    seen: set[Term] = set()
+    todo = list(results)
+    while todo:
+        t = todo.pop()
+        if t in seen:
+            continue
+        seen.add(t)
+        low = t.op.lowering
+        dear = isinstance(low, Host | Pick) or (isinstance(low, Contraction) and t.args[0].aval.shape[-1] > THIN)
+        if dear and changing.get(t) and t.aval.nbytes <= room:
+            found[t] = None
+            room -= t.aval.nbytes
+        else:
+            todo += t.args
+    return list(found)
+
+
+def _began(args: Sequence[Term], body: Body, dear: Sequence[Term], consts: int, carries: int, length: int, reverse: bool) -> list[Term]:
+    """The carries that every step of a scan began with, and what is saved of it, stacked. (The compiler joins this scan with the one
+    that it repeats.)
+    """
     n = consts + carries
-    kept = closed(body.params, [*body.results, *body.params[consts:n]])
+    kept = closed(body.params, [*body.results, *body.params[consts:n], *dear])
     return picked(scan(*args, body=kept, consts=consts, carries=carries, length=length, reverse=reverse))[len(body.results):]
 
 
