@@ -522,6 +522,35 @@ def test_gradients_of_composite_functions(name):
     np.testing.assert_allclose(np.asarray(gg), slope(squared), rtol=1e-5, atol=1e-4 * np.abs(np.asarray(gg)).max())
 
 
+SINGLE = {
+    "cholesky": lambda x: lg.abs(lg.linalg.cholesky(x)).sum(), "eigh": lambda x: lg.abs(lg.linalg.eigh(x).eigenvectors[:, 0]).sum(),
+    "eigvalsh": lambda x: lg.linalg.eigvalsh(x)[0], "eig": lambda x: lg.abs(lg.linalg.eig(x).eigenvectors[:, 0]).sum(),
+    "eigvals": lambda x: lg.abs(lg.linalg.eigvals(x)).sum(), "svd": lambda x: lg.abs(lg.linalg.svd(x).U[:, 0]).sum(), "svdvals": lambda x: lg.linalg.svdvals(x)[1],
+    "qr": lambda x: lg.abs(lg.linalg.qr(x).Q[:, 1]).sum(), "lu": lambda x: lg.abs(lg.linalg.lu(x).L).sum(), "pinv": lambda x: lg.abs(lg.linalg.pinv(x)).sum(),
+    "lstsq": lambda x: lg.abs(lg.linalg.lstsq(x[:, :2], x[:, 2]).x).sum(), "sqrtm": lambda x: lg.abs(lg.linalg.sqrtm(x)).sum(),
+    "logm": lambda x: lg.abs(lg.linalg.logm(x)).sum(), "sinm": lambda x: lg.abs(lg.linalg.sinm(x / 4)).sum(),
+    "sylvester": lambda x: lg.abs(lg.linalg.solve_sylvester(x, x, x @ x)).sum(), "cond": lambda x: lg.linalg.cond(x, 1), "rank": lambda x: lg.linalg.norm(x, "nuc"),
+}
+
+
+@pytest.mark.parametrize("kind", ["float", "complex"])
+@pytest.mark.parametrize("name", SINGLE)
+def test_gradients_in_single_precision_are_those_in_double(name, kind):
+    wide, narrow = ("float64", "float32") if kind == "float" else ("complex128", "complex64")
+    a = definite((3, 3), wide, 7)
+    found = []
+    for dtype in (wide, narrow):
+        x = lg.tensor(a.astype(dtype))
+        z = SINGLE[name](x)
+        z.backward()
+        (g,) = z.gradient(x)
+        (gg,) = (lg.abs(g) ** 2).sum().gradient(x)
+        assert x.grad.dtype == g.dtype == gg.dtype == dtype and z.dtype == np.finfo(dtype).dtype
+        found.append((np.asarray(x.grad), np.asarray(gg)))
+    for w, n in zip(*found, strict=True):
+        np.testing.assert_allclose(n, w, rtol=0, atol=2e-4 * max(1, np.abs(w).max()))       # ε of float32 times the condition of the problem, squared
+
+
 # ---- repeated values -------------------------------------------------------------------------------------------------------
 
 def gradients(f, a):
