@@ -154,6 +154,29 @@ def test_containers_numbers_and_settings():
     close(g.b["w"], 21)
 
 
+def test_complex_numbers_through_calls_loops_and_branches():
+    """The gradient of |z²|² is 4 |z|² z, the direction of steepest ascent."""
+    square = lambda z: z * z
+
+    @lg.custom_vjp
+    def pulled(z):
+        return z * z
+    pulled.defvjp(lambda z: (pulled(z), z), lambda z, ct: (ct * 2 * lg.conj(z),))      # cotangents as users see them: J^H ct
+
+    @lg.custom_jvp
+    def pushed(z):
+        return z * z
+    pushed.defjvp(lambda p, t: (pushed(p[0]), 2 * p[0] * t[0]))
+    z, t = np.array([1 + 2j, -0.5j]), np.array([1 + 1j, 2.0])
+    scanned = lambda z: lg.scan(lambda c, _: (c * z, None), z, length=1)[0]
+    counted = lambda z: lg.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, s[1] * z), (0, z))[1]
+    branched = lambda z: lg.cond(lg.real(z).sum() > 0, square, lambda z: z, z)
+    for f in (square, pulled, pushed, lg.checkpoint(square), scanned, counted, branched):
+        close(lg.grad(lambda z, f=f: (lg.abs(f(z)) ** 2).sum())(z), 4 * np.abs(z) ** 2 * z)
+        close(lg.jvp(f, (z,), (t,))[1], 2 * z * t)
+        close(lg.vjp(f, z)[1](t)[0], 2 * np.conj(z) * t)
+
+
 def test_integers_and_outputs_without_derivative():
     @lg.custom_vjp
     def take(x, i):

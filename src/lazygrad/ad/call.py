@@ -17,7 +17,7 @@ from ..prims.control import picked, register_rules
 from ..prims.leaf import closed, opened
 from .control import chosen, inexact, pulled, pushed, spread, stand_ins, zero
 from .masks import shown
-from .vjp import vjp
+from .vjp import conjugate, vjp
 
 TRANSPOSED: dict[tuple, Body] = {}
 MEMOS.append(TRANSPOSED)
@@ -73,8 +73,9 @@ def _pull_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Pull, bo
     n = rule.count
     _refused(rule.name, wanted[n:])
     residuals = opened(rule.forward, args)[len(body.results):]
-    found = opened(rule.backward, [*residuals, *_full(cts, body.results), *args[n:]])
-    return [*spread(_knotted(found, rule, body, args), rule.gives), *[None] * (len(args) - n)]
+    # users' rules see cotangents as users do
+    found = opened(rule.backward, [*residuals, *map(conjugate, _full(cts, body.results)), *args[n:]])
+    return [*spread(list(map(conjugate, _knotted(found, rule, body, args))), rule.gives), *[None] * (len(args) - n)]
 
 
 def _pull_jvp(ts: Sequence[Term | None], rule: Pull, body: Body, args: Sequence[Term]) -> list[Term | None]:
@@ -101,8 +102,8 @@ def _push_vjp(cts: Sequence[Term | None], wanted: Sequence[bool], rule: Push, bo
     _refused(rule.name, wanted[n:])
     moving = inexact(args[:n])
     pull = transposed(rule.push, n, sum(moving), rule.name)
-    found = opened(pull, [*args[:n], *args[n:], *_full(cts, body.results)])
-    return [*spread(_knotted(found, rule, body, args), moving), *[None] * (len(args) - n)]
+    found = opened(pull, [*args[:n], *args[n:], *map(conjugate, _full(cts, body.results))])
+    return [*spread(list(map(conjugate, _knotted(found, rule, body, args))), moving), *[None] * (len(args) - n)]
 
 
 # ---- computing again ----------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def pulled(body: Body, cts: Sequence[bool], wanted: Sequence[bool], masks: Seque
     mark = iter(marks)
     inside = [c if m is None else E.select(next(mark), c, 0) for c, m in zip(given, masks or [None] * len(given), strict=True)]
     asked = chosen(body.params, wanted)
-    return [*given, *marks], spread(vjp(results, inside, asked, show=True), wanted)
+    return [*given, *marks], spread(vjp(results, inside, asked, inside=True), wanted)
 
 
 def inexact(ts: Sequence[Term]) -> list[bool]:

@@ -18,11 +18,12 @@ from ..prims.leaf import like
 from .masks import Cotangent, both, either, invert, pulled, shown
 
 
-def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term], show: bool = False) -> list[Term | None]:
+def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term], inside: bool = False) -> list[Term | None]:
     """For each Term of `wrt` the cotangent, the sum over roots of J(root)^H ct; None where no root depends on it.
 
     A `ct` has its root's shape and dtype (None: zero), else GradientError. `wrt` may hold leaves, intermediates and roots; the
-    gradient of an intermediate is the total over all its uses. With `show` a cotangent that has a mask shows it by its form.
+    gradient of an intermediate is the total over all its uses. `inside`: of a rule, where cotangents
+    come and go as rules see them: not conjugated, and showing by their form what masks they have.
 
     >>> from lazygrad import dtypes
     >>> from lazygrad.ir.aval import aval
@@ -39,7 +40,7 @@ def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term], 
         if ct is not None and ct.aval is not root.aval:
             raise GradientError("vjp", f"cotangent {ct.aval} of a value {root.aval}", "they must be alike", "reshape or cast it")
         if ct is not None and root in active:
-            ct = _conjugate(ct)
+            ct = ct if inside else conjugate(ct)
             pending.setdefault(root, []).append((ct, shown(ct)))
     found: dict[Term, Term] = {}
     for t in reversed(order):
@@ -53,7 +54,11 @@ def vjp(roots: Sequence[Term], cts: Sequence[Term | None], wrt: Sequence[Term], 
         total = parts[0] if len(parts) == 1 else _total(parts)
         if t in wanted:
             ct, mask = total
-            found[t] = _conjugate(E.select(mask, ct, 0) if show and mask is not None and shown(ct) is None else ct)
+            if not inside:
+                ct = conjugate(ct)
+            elif mask is not None and shown(ct) is None:
+                ct = E.select(mask, ct, 0)
+            found[t] = ct
         if active.isdisjoint(t.args):
             continue
         for arg, part in _pull(t, total, active):
@@ -172,7 +177,7 @@ def _total(parts: list[tuple[Term, Term | None]]) -> tuple[Term, Term | None]:
     return parts[0]
 
 
-def _conjugate(c: Term) -> Term:
+def conjugate(c: Term) -> Term:
     if c.aval.dtype.kind != "c":
         return c
     return c.args[0] if c.op is E.conj else E.conj(c)
