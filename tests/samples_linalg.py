@@ -53,7 +53,7 @@ def separated(shape: Shape) -> Row:
 
 
 def unsmooth(row: Row) -> Row:
-    """The row without difference quotients: a phase, or a rotation, is free. test_linalg.py differentiates what does not depend on it."""
+    """The row without difference quotients: a phase, or a rotation, is free. test_linalg_derivatives.py differentiates what does not depend on it."""
     return Row(row.args, row.params, False, row.make)
 
 
@@ -92,7 +92,7 @@ SAMPLES: dict[str, list[Row]] = {
     "logm": [rows(s, shift=(3,)) for s in SQUARES],
 }
 
-# of several results each: tested in test_linalg.py
+# of several results each: tested in test_linalg_derivatives.py
 SEVERAL: dict[str, list[Row]] = {
     "eigh": [real_only(s) for s in SQUARES] + [unsmooth(rows(s)) for s in SQUARES],
     "eig": [unsmooth(separated(s)) for s in SQUARES],

@@ -16,7 +16,7 @@ from ..lift import Operand
 from ..prims import incomplete as N
 from ..prims import special as S
 from ..prims.base import Prim
-from .composite import fill, scale
+from .composite import fill
 from .elementwise import ordered
 from .promotion import P, broadcast, inexact, pair, reshaped, together
 from .reductions import Axis, shift
@@ -88,11 +88,11 @@ def unary(prim: Prim, name: str, what: str, x: float, value: float) -> Callable:
 
 def binary(prim: Prim, name: str, what: str, x: tuple[float, float], value: float) -> Callable:
     def rule(x: Operand, y: Operand) -> Term:
-        return prim(*_two(name, x, y))
+        return prim(*two(name, x, y))
     return _documented(rule, name, what, f"{_given(x[0])}, {x[1]}", value, "Elementwise; shapes broadcast, dtypes promote.")
 
 
-def _two(op: str, x: Operand, y: Operand) -> tuple[Term, Term]:
+def two(op: str, x: Operand, y: Operand) -> tuple[Term, Term]:
     return ordered(op, tuple(map(inexact, pair(op, x, y))))
 
 
@@ -141,7 +141,7 @@ def zeta(x: Operand, q: Operand = 1.0) -> Term:
     >>> round(lg.special.zeta(lg.asarray([2.0])).item(), 4)                              # pi ** 2 / 6
     1.6449
     """
-    return N.zeta(*_two("zeta", x, q), k=0)
+    return N.zeta(*two("zeta", x, q), k=0)
 
 
 # ---- incomplete functions --------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def gammainc(a: Operand, x: Operand) -> Term:
     >>> lg.special.gammainc(lg.asarray([1.0]), 0.0).tolist()
     [0.0]
     """
-    return N.gammainc(*_two("gammainc", a, x), k=0)
+    return N.gammainc(*two("gammainc", a, x), k=0)
 
 
 @public(space="special")
@@ -167,7 +167,7 @@ def gammaincc(a: Operand, x: Operand) -> Term:
     >>> lg.special.gammaincc(lg.asarray([1.0]), 0.0).tolist()
     [1.0]
     """
-    return N.gammaincc(*_two("gammaincc", a, x))
+    return N.gammaincc(*two("gammaincc", a, x))
 
 
 @public(space="special")
@@ -203,7 +203,7 @@ def gammaincinv(a: Operand, y: Operand) -> Term:
     >>> lg.special.gammaincinv(lg.asarray([1.0]), 0.0).tolist()
     [0.0]
     """
-    return N.gammaincinv(*_two("gammaincinv", a, y))
+    return N.gammaincinv(*two("gammaincinv", a, y))
 
 
 @public(space="special")
@@ -214,7 +214,7 @@ def gammainccinv(a: Operand, y: Operand) -> Term:
     >>> lg.special.gammainccinv(lg.asarray([1.0]), 1.0).tolist()
     [0.0]
     """
-    return N.gammainccinv(*_two("gammainccinv", a, y))
+    return N.gammainccinv(*two("gammainccinv", a, y))
 
 
 @public(space="special")
@@ -268,89 +268,6 @@ spherical_in = _spherical("i", "first modified", 0.0, 1.0)
 spherical_kn = _spherical("k", "second modified", math.inf, 0.0)
 
 
-# ---- entropies ---------------------------------------------------------------------------------------------------------
-
-@public(space="special")
-def xlog1py(x: Operand, y: Operand) -> Term:
-    """x * log1p(y), 0 where x is 0 (and y is not NaN). Shapes broadcast.
-
-    >>> import lazygrad as lg
-    >>> lg.special.xlog1py(lg.asarray([0.0, 2.0]), 0.0).tolist()
-    [0.0, 0.0]
-    """
-    x, y = _two("xlog1py", x, y)
-    # only where log1p(y) is not finite: elsewhere the derivative by x at 0 is log1p(y)
-    hole = P.bit_and(P.eq(x, fill(x, 0)), P.bit_or(P.le(y, fill(y, -1)), P.isinf(y)))
-    return P.mul(x, P.log1p(P.where(hole, fill(y, 0), y)))
-
-
-@public(space="special")
-def entr(x: Term) -> Term:
-    """-x log(x), 0 at 0, -inf below. Elementwise; shape and dtype of x.
-
-    >>> import lazygrad as lg
-    >>> lg.special.entr(lg.asarray([0.0, -1.0])).tolist()
-    [0.0, -inf]
-    """
-    x, = ordered("entr", (inexact(x),))
-    zero = fill(x, 0)
-    inside = P.bit_or(P.gt(x, zero), P.isnan(x))
-    return P.where(inside, P.neg(P.mul(x, P.log(P.where(inside, x, fill(x, 1))))), P.where(P.eq(x, zero), zero, fill(x, -math.inf)))
-
-
-def _relative(x: Term, y: Term) -> Term:
-    """x log(x / y) and its values on the border; NaN for NaN."""
-    zero, one = fill(x, 0), fill(x, 1)
-    inside = P.bit_and(P.gt(x, zero), P.gt(y, zero))
-    u, v = P.where(inside, x, one), P.where(inside, y, one)
-    ratio = P.div(u, v)
-    near = P.bit_and(P.gt(ratio, fill(x, 0.5)), P.lt(ratio, fill(x, 2)))
-    apart = P.bit_or(P.isinf(ratio), P.eq(ratio, zero))          # the quotient left the range
-    usual = P.log(P.where(P.bit_or(near, apart), one, ratio))
-    close = P.log1p(P.where(near, P.div(P.sub(u, v), v), zero))
-    wide = P.sub(P.log(P.where(apart, u, one)), P.log(P.where(apart, v, one)))
-    value = P.mul(u, P.where(near, close, P.where(apart, wide, usual)))
-    border = P.where(P.bit_and(P.eq(x, zero), P.ge(y, zero)), zero, fill(x, math.inf))
-    nan = P.bit_or(P.isnan(x), P.isnan(y))
-    return P.where(inside, value, P.where(nan, fill(x, math.nan), border))
-
-
-@public(space="special")
-def rel_entr(x: Operand, y: Operand) -> Term:
-    """x log(x / y) for x, y > 0; 0 where x is 0 and y >= 0; inf elsewhere. Shapes broadcast. The gradient is 0 on the border.
-
-    >>> import lazygrad as lg
-    >>> lg.special.rel_entr(lg.asarray([0.0, 1.0, -1.0]), 1.0).tolist()
-    [0.0, 0.0, inf]
-    """
-    return _relative(*_two("rel_entr", x, y))
-
-
-@public(space="special")
-def kl_div(x: Operand, y: Operand) -> Term:
-    """x log(x / y) - x + y for x, y > 0; y where x is 0 and y >= 0; inf elsewhere. Shapes broadcast.
-
-    >>> import lazygrad as lg
-    >>> lg.special.kl_div(lg.asarray([0.0, 1.0, -1.0]), 1.0).tolist()
-    [1.0, 0.0, inf]
-    """
-    x, y = _two("kl_div", x, y)
-    out = _relative(x, y)
-    finite = P.isfinite(out)
-    out = P.where(finite, P.add(out, P.where(finite, P.sub(y, x), fill(x, 0))), out)
-    # near y the terms cancel: with r = (x - y) / y it is y ((1 + r) log(1 + r) - r), the sum over k > 1 of (-r)^k / (k (k - 1)) times y
-    one = fill(x, 1)
-    inside = P.bit_and(P.gt(x, fill(x, 0)), P.gt(y, fill(y, 0)))
-    ratio = P.div(P.where(inside, x, fill(x, 0)), P.where(inside, y, one))
-    near = P.lt(P.abs(P.sub(ratio, one)), fill(x, 0.125))
-    v = P.where(near, y, one)
-    r = P.div(P.sub(v, P.where(near, x, one)), v)
-    series = fill(x, 1 / (20 * 19))
-    for k in range(19, 1, -1):
-        series = P.add(P.mul(series, r), fill(x, 1 / (k * (k - 1))))
-    return P.where(near, P.mul(v, P.mul(P.square(r), series)), out)
-
-
 # ---- over axes, with SciPy's arguments ----------------------------------------------------------------------------------
 
 @public(space="special")
@@ -363,7 +280,7 @@ def logsumexp(a: Term, axis: Axis = None, b: Operand = None, keepdims: bool = Fa
     """
     if b is None:
         return logsumexp_along(a, axis, keepdims)
-    a, b = _two("logsumexp", a, b)
+    a, b = two("logsumexp", a, b)
     counts = P.ne(b, fill(b, 0))
     a = P.where(counts, a, fill(a, -math.inf))                     # what counts nothing must not be the largest
     top = shift(a, axis, "logsumexp")
@@ -399,70 +316,3 @@ def log_softmax(x: Term, axis: Axis = None) -> Term:
     [[0.0], [-1000.0]]
     """
     return log_softmax_along(x, axis)
-
-
-# ---- losses and transformations -----------------------------------------------------------------------------------------
-
-@public(space="special")
-def exprel(x: Term) -> Term:
-    """(exp(x) - 1) / x, 1 at 0. Elementwise; shape and dtype of x.
-
-    >>> import lazygrad as lg
-    >>> lg.special.exprel(lg.asarray([0.0])).tolist()
-    [1.0]
-    """
-    x, = ordered("exprel", (inexact(x),))
-    small = P.lt(P.abs(x), fill(x, 0.25))                 # near 0 the quotient's derivatives lose all digits
-    series = fill(x, 1 / math.factorial(15))
-    for k in range(14, 0, -1):
-        series = P.add(P.mul(series, x), fill(x, 1 / math.factorial(k)))
-    y = P.where(small, fill(x, 1), x)
-    return P.where(small, series, P.div(P.expm1(y), y))
-
-
-@public(space="special")
-def boxcox(x: Operand, lmbda: Operand) -> Term:
-    """(x ** lmbda - 1) / lmbda, log(x) for lmbda 0. Shapes broadcast. Derivatives by both.
-
-    >>> import lazygrad as lg
-    >>> lg.special.boxcox(lg.asarray([1.0, 3.0]), 1.0).tolist()
-    [0.0, 2.0]
-    """
-    x, l = _two("boxcox", x, lmbda)
-    log, zero = P.log(x), P.eq(l, fill(l, 0))
-    # (exp(u) - 1) / lmbda, u = lmbda log(x); for small u, lmbda 0 among them, log(x) (exp(u) - 1) / u
-    hole = P.bit_and(zero, P.isinf(log))
-    u = P.mul(l, P.where(hole, fill(x, 1), log))
-    small = P.bit_or(zero, P.lt(P.abs(u), fill(u, 0.25)))
-    return P.where(small, P.mul(log, exprel(P.where(small, u, fill(u, 0)))), P.div(P.expm1(u), P.where(small, fill(l, 1), l)))
-
-
-@public(space="special")
-def huber(delta: Operand, r: Operand) -> Term:
-    """r² / 2 where |r| <= delta, else delta (|r| - delta / 2); inf for a negative delta. Shapes broadcast.
-
-    >>> import lazygrad as lg
-    >>> lg.special.huber(1.0, lg.asarray([1.0, 3.0])).tolist()
-    [0.5, 2.5]
-    """
-    d, r = _two("huber", delta, r)
-    size = P.abs(r)
-    out = P.where(P.le(size, d), scale(P.square(r), 0.5), P.mul(d, P.sub(size, scale(d, 0.5))))
-    return P.where(P.lt(d, fill(d, 0)), fill(d, math.inf), out)
-
-
-@public(space="special")
-def pseudo_huber(delta: Operand, r: Operand) -> Term:
-    """delta² (sqrt(1 + (r / delta)²) - 1), 0 where delta or r is 0, inf for a negative delta. Shapes broadcast.
-
-    >>> import lazygrad as lg
-    >>> lg.special.pseudo_huber(1.0, lg.asarray([0.0])).tolist()
-    [0.0]
-    """
-    d, r = _two("pseudo_huber", delta, r)
-    zero, one = fill(d, 0), fill(d, 1)
-    safe = P.where(P.bit_or(P.eq(d, zero), P.bit_and(P.isnan(d), P.eq(r, zero))), one, d)
-    t = P.square(P.div(r, safe))
-    # sqrt(1 + t) - 1 = t / (sqrt(1 + t) + 1): no cancellation
-    out = P.div(P.mul(P.square(safe), t), P.add(P.sqrt(P.add(one, t)), one))
-    return P.where(P.lt(d, zero), fill(d, math.inf), P.where(P.eq(d, zero), zero, out))
