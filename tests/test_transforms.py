@@ -440,3 +440,31 @@ def test_lists_of_tensors_are_stacked_not_evaluated():
     z.backward()
     np.testing.assert_allclose([x.grad.item(), y.grad.item()], [3 * np.cos(1) + 1, np.sin(2) + 2 * np.cos(2) + 1], rtol=1e-6)
     assert lg.grad(lambda v: lg.exp([v[0], 2 * v[1]]).sum())(np.zeros(2)).tolist() == [1, 2]
+
+
+def test_results_of_one_use_are_computed_together():
+    runs = []
+    ps = [lg.tensor(np.full(3, float(k))) for k in range(5)]
+    vg = lg.value_and_grad(lambda ps: sum((lg.sin(p) * ps[0]).sum() for p in ps))
+    value = plans.Binding.run
+
+    def counted(self):
+        runs.append(len(self.plan.avals))
+        return value(self)
+    plans.Binding.run = counted
+    try:
+        v, g = vg(ps)
+        assert v.item() == 0 and runs == [1]                             # the loss alone
+        found = [q.value for q in g]
+        assert runs == [1, 5]                                            # then all gradients in one run
+        runs.clear()
+        for _ in range(2):
+            ps[1].set(np.full(3, 7.0))
+            v, g = vg(ps)
+            again = [v.value, *[q.value for q in g]]
+            assert runs == [6]                                           # as was asked for the last time
+            runs.clear()
+    finally:
+        plans.Binding.run = value
+    np.testing.assert_allclose(again[1], np.cos(0) * 0 + sum(np.sin([0, 7.0, 2, 3, 4])), rtol=1e-6)
+    np.testing.assert_allclose(found[2], np.zeros(3))

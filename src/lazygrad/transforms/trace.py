@@ -7,9 +7,11 @@ back to the user has the actual arguments in their place.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,7 +27,7 @@ from ..ir.term import MEMOS, Term, substitute, toposort
 from ..prims.elementwise import stop_gradient
 from ..prims.leaf import closed, leaf, source
 from ..runtime import plans
-from ..tensor import DeepTensor, Tensor, graph_of
+from ..tensor import DeepTensor, Tensor, graph_of, now
 
 PLACEHOLDER = -(1 << 42)               # slots of placeholders: this and below, down to those of `ad.control.SCRATCH`
 OUTSIDE = -(1 << 46)                   # slots of what a Body takes from outside, until it is closed
@@ -236,7 +238,68 @@ def wrapped(terms: Sequence[Term], of: Sequence[Tensor], code: Any, at: int) -> 
         h = (t.handle if t.depth > depth else DeepTensor)()
         h.term, h.a, h.b, h.code, h.lasti = t, a, b, code, at
         out.append(h)
+    if len(out) > 1:
+        kin(out)
     return out
+
+
+class Family:
+    """The results of one use of a transform: the first that is asked for is computed alone, all that are left with the second.
+
+    So `loss, g = value_and_grad(f)(x)` costs no gradient where only the loss is read, and the gradients by ten parameters cost one run and
+    not ten. Where several were asked for the last time, they are computed together at once.
+    """
+
+    __slots__ = ("alone", "asked", "greedy", "handles", "joint", "stamp", "terms")
+
+    def __init__(self, terms: tuple[Term, ...]) -> None:
+        self.terms = terms
+        self.handles: list[weakref.ref[Tensor]] = []
+        self.alone: dict[int, Any] = {}
+        self.joint: dict[tuple[int, ...], Any] = {}
+        self.stamp, self.asked, self.greedy = -1, 0, False
+
+    def value(self, i: int) -> Any:
+        """The value of result i; the others' are left with their handles."""
+        stamp = now()
+        if self.stamp != stamp:
+            self.stamp, self.greedy, self.asked = stamp, self.greedy or self.asked > 1, 0
+        self.asked += 1
+        found = [h() for h in self.handles]
+        live = [k for k, h in enumerate(found) if h is not None and (k == i or (h.term is self.terms[k] and getattr(h, "stamp", -1) != stamp))]
+        if (self.asked < 2 and not self.greedy) or len(live) < 2 or i not in live:
+            call = self.alone.get(i)
+            if call is None:
+                call = self.alone[i] = plans.values([self.terms[i]], single=True).run
+            return call()
+        key = tuple(live)
+        run = self.joint.get(key)
+        if run is None:
+            run = self.joint[key] = plans.values([self.terms[k] for k in live]).run
+        values = run()
+        for k, v in zip(live, values, strict=True):
+            found[k]._value, found[k].stamp = v, stamp
+        return values[live.index(i)]
+
+
+_NEW: Any = object()
+FAMILIES: dict[tuple[Term, ...], Family | None] = {}
+MEMOS.append(FAMILIES)
+
+
+def kin(handles: Sequence[Tensor]) -> None:
+    """Makes tensors one family."""
+    terms = tuple([h.term for h in handles])
+    family = FAMILIES.get(terms, _NEW)
+    if family is _NEW:                                   # over placeholders nothing may be bound
+        traced = any([t.op is source and t.params[0] <= PLACEHOLDER for t in toposort(terms)])
+        family = FAMILIES[terms] = None if traced else Family(terms)
+    if family is None:
+        return
+    family.handles = [weakref.ref(h) for h in handles]
+    for i, t in enumerate(terms):
+        if t.forward is None and t.args and t.graph is not None:
+            t.forward = functools.partial(family.value, i)
 
 
 def close(results: Sequence[Term], placeholders: Sequence[Term]) -> tuple[Body, list[Term]]:
