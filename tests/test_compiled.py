@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -288,3 +289,55 @@ def test_tracing_again_and_again_is_worth_a_warning():
             f(np.ones(n + 1))
     (only,) = [w for w in found if w.category is RetraceWarning]
     assert "was traced 17 times; the last time ((16,), dtype('float64')) became ((17,), dtype('float64'))" in str(only.message)
+
+
+def test_results_that_are_held_keep_their_values_while_others_serve_again():
+    rng = np.random.default_rng(1)
+    f = lg.compile(lambda x, k: (x * k, {"sum": x.sum() + k, "next": [x + k]}))
+    held = []
+    for i in range(300):
+        x, k = np.arange(4.0) + i, float(rng.integers(5))
+        a, b = f(lg.asarray(x), lg.asarray(k))
+        sets = [(a, x * k), (b["sum"], x.sum() + k), (b["next"][0], x + k)]
+        held += [pair for pair in sets if rng.random() < 0.4]
+        if held and rng.random() < 0.5:
+            held.pop(int(rng.integers(len(held))))
+        if rng.random() < 0.3 and held:
+            h, want = held[-1]
+            held[-1] = (h + 1, want + 1)                                       # only an expression holds the result
+        del a, b, sets
+    for h, want in held:
+        np.testing.assert_array_equal(h.value, want)
+    assert len(held) > 50
+
+
+def test_a_result_in_memory_used_before_is_a_new_tensor():
+    f = lg.compile(lambda x: x + 1)
+    x = lg.asarray(np.zeros(3))
+    used = set()
+    for i in range(8):
+        r = f(x)
+        assert r.name is None and r.tolist() == [1, 1, 1]
+        used.add(r.a.slot)
+        seen = weakref.ref(r)
+        r.name = f"result {i}"
+        r[0] = 7.0
+        assert r.tolist() == [7, 1, 1]
+        del r
+        assert seen() is None
+    assert len(used) <= 3
+
+
+def test_a_view_of_a_result_outlives_it():
+    f = lg.compile(lambda x: x + 1)
+    views = [np.from_dlpack(f(lg.asarray(np.full(4, float(i)))), copy=False)[1:] for i in range(6)]
+    assert [v.tolist() for v in views] == [[i + 1.0] * 3 for i in range(6)]
+
+
+def test_results_of_several_graphs_do_not_mix():
+    f = lg.compile(lambda x: x * 2)
+    graphs = [lg.Graph(), lg.Graph()]
+    for i in range(8):
+        g = graphs[i % 2]
+        r = f(g.tensor([float(i)]))
+        assert r.graph is g and r.item() == 2 * i

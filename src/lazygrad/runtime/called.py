@@ -6,14 +6,16 @@ In: a Plan whose sources are arguments and leaves. Out: a callable from slots to
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from . import tiers
 from .memory import address, allocate
-from .slots import BUFFERS, pointers
+from .slots import BUFFERS, GRADIENTS, VIEWS, pointers, states
 
 HEAD = 16                  # fields of a record before its slots
 RESULT = 5
@@ -43,12 +45,12 @@ class Called:
             self.call, self.record, self.args = call, memoryview(native.record), memoryview(native.args)
             self.first = tiers.HEADER + n
 
-    def run(self, slots: Sequence[int]) -> list[tuple[Any, int]]:
-        """The results, new arrays. Raises IndexingError where a kernel met an index outside its array."""
+    def run(self, slots: Sequence[int], into: list[tuple[Any, int]] | None = None) -> list[tuple[Any, int]]:
+        """The results, new arrays, or `into`, arrays that nobody reads. Raises IndexingError where a kernel met an index outside its array."""
         if self.plan.device != "cpu":
             from .gpu import Remote
             return [(a, 0) for a in Remote(self.plan, list(slots), [], False)()]
-        made = [allocate(av) for av in self.plan.avals]
+        made = [allocate(av) for av in self.plan.avals] if into is None else into
         if self.call is not None and self.lock.acquire(False):
             try:
                 record, args, k = self.record, self.args, HEAD
@@ -82,3 +84,24 @@ class Called:
         if cell[0]:
             self.native.report(self.exe, int(cell[0]))
         return made
+
+
+class Past:
+    """The leaves of the results of an earlier call. When nobody else refers to them and to their memory, they can be written again."""
+
+    __slots__ = ("made", "rows", "scope")
+
+    def __init__(self, scope: Any, handles: Sequence[Any], made: list[tuple[Any, int]]) -> None:
+        self.scope, self.made = weakref.ref(scope), made
+        self.rows = [(h.a, array, array.base, h.a.slot, h.term) for h, (array, _) in zip(handles, made, strict=True)]
+
+    def free(self) -> bool:
+        """Whether only this record holds the leaves: no tensor, no gradient, and no view of their arrays is left."""
+        for row in self.rows:
+            # besides the row, and the reference that a subscript makes: the slot's table and `made` hold the array, which holds its base
+            if getrefcount(row[0]) != 2 or getrefcount(row[1]) != 4 or getrefcount(row[2]) != 3:
+                return False
+            slot = row[3]
+            if states[slot] or GRADIENTS[slot] is not None or VIEWS[slot] is not None or BUFFERS[slot] is not row[1]:
+                return False
+        return True

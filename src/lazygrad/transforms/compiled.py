@@ -11,6 +11,7 @@ import inspect
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,9 +28,10 @@ from ..ir.function import PARAMETER
 from ..ir.term import Term, toposort
 from ..prims.leaf import parameter, source
 from ..runtime import plans
-from ..runtime.called import Called
+from ..runtime.called import Called, Past
 from ..runtime.devices import DEVICES
-from ..runtime.slots import Leaf
+from ..runtime.memory import SMALL
+from ..runtime.slots import EXACT_COUNTS, Leaf
 from ..tensor import DeepTensor, Tensor, store
 from . import trace as T
 from . import tree
@@ -73,6 +75,37 @@ class Entry:
         self.called: dict[Any, Called] = {}                          # by device
         self.own: dict[int, Tensor] = {}                             # leaves that data is copied into, by argument
         self.lock = threading.RLock()
+        self.small = EXACT_COUNTS and 0 < sum([av.nbytes for av in self.avals]) < SMALL
+        self.past: deque[Past] = deque()                             # results of the last two calls
+
+    def call(self, called: Called, slots: Sequence[int], scope: Any, frame: Any) -> Any:
+        """One run, its results in their containers. The leaves of small results that nobody holds any more serve again."""
+        if not self.small or called.plan.device != "cpu":
+            return self.wrap(called.run(slots), scope, frame)
+        past = None
+        if len(self.past) > 1:
+            try:
+                past = self.past.popleft()                           # no other thread has it now
+            except IndexError:
+                past = None
+        if past is None or past.scope() is not scope or not past.free():
+            made = called.run(slots)
+            out, handles = self.handles(made, scope, frame)
+            self.past.append(Past(scope, handles, made))
+            return out
+        made = past.made
+        found = called.run(slots, made)
+        if found is not made:                                        # another thread was inside
+            return self.wrap(found, scope, frame)
+        c = frame.f_code
+        code, lasti = user_frame(frame) if PACKAGE[c.co_filename] else (c, frame.f_lasti)
+        handles = []
+        for leaf, _, _, _, t in past.rows:
+            h = t.handle()
+            h.term, h.a, h.b, h.code, h.lasti = t, leaf, None, code, lasti
+            handles.append(h)
+        self.past.append(past)
+        return handles[0] if self.single else self.form.unflatten(handles)
 
     def on(self, device: Any) -> Called:
         """The plan on a device, compiled."""
@@ -91,11 +124,13 @@ class Entry:
 
     def wrap(self, found: list[tuple[Any, int]], scope: Any, frame: Any) -> Any:
         """Arrays as tensors in the containers of the results."""
+        return self.handles(found, scope, frame)[0]
+
+    def handles(self, found: list[tuple[Any, int]], scope: Any, frame: Any) -> tuple[Any, list[Tensor]]:
+        """Arrays as tensors: in the containers of the results, and in a row."""
         new = scope._handle
-        if self.single:
-            (array, at), = found
-            return new(array, at, self.avals[0], False, frame)
-        return self.form.unflatten([new(array, at, av, False, frame) for (array, at), av in zip(found, self.avals, strict=True)])
+        made = [new(array, at, av, False, frame) for (array, at), av in zip(found, self.avals, strict=True)]
+        return made[0] if self.single else self.form.unflatten(made), made
 
     def leaf(self, k: int, scope: Any, v: Any) -> Tensor:
         """A leaf with the value of argument k that is no leaf itself; each argument has one, written again at every call."""
@@ -186,7 +221,7 @@ class Compiled:
                     entry, called = fast
                     if entry.order != entry.plain:
                         slots = [slots[k] if k >= 0 else s for k, s in zip(entry.order, entry.slots, strict=True)]
-                    return entry.wrap(called.run(slots), args[0].a.graph if args else entry.scope(), sys._getframe(1))
+                    return entry.call(called, slots, args[0].a.graph if args else entry.scope(), sys._getframe(1))
         return self._flattened(sys._getframe(1), args, kwargs)
 
     def _flattened(self, frame: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -243,9 +278,7 @@ class Compiled:
             called = entry.called.get(scope.device) or entry.on(scope.device)
             if held:
                 found = called.run(slots)                    # their leaves are written again by the next call
-        if not held:
-            found = called.run(slots)
-        return entry.wrap(found, scope, frame)
+        return entry.wrap(found, scope, frame) if held else entry.call(called, slots, scope, frame)
 
     # -- the first call with arguments of a kind, and calls inside of other transforms
 
