@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..ir.aval import Aval, aval
 from ..ir.function import Body
 from ..ir.record import changed
 from ..ir.term import Term, substitute, term, toposort
@@ -95,9 +96,9 @@ class _Loop:
         self.rows: dict[int, Term] = {j: s.body.results[j] for j in wanted if n <= j < len(s.body.results)}
         self.test = None if s.test is None else s.test.results[0]
         self.given: dict[int, Term] = {}         # results that are known without the loop
-        self.sunk: dict[int, tuple[Term, list[Term]]] = {}       # carry by number: what to do with the totals of others
+        self.sunk: dict[int, tuple[Term, list[Term]]] = {}       # carry by number: what to do with the totals of other Terms
         self.fresh = len(params)
-        self.leaf: dict[Term, Term] = {}         # of a carry that only adds up: what it adds
+        self.totals: dict[Term, tuple[Term, int]] = {}           # what is only added up: in which carry, at which place of its first axis
         self.names = {p: j for j, p in enumerate(s.carried)}
 
     def parameter(self, operand: Term) -> Term:
@@ -143,8 +144,8 @@ class _Loop:
             if j in self.rows:
                 out[j] = pick(made, index=len(carries) + list(self.rows).index(j))
             elif j in self.sunk:
-                change, totals = self.sunk[j]
-                env = {self.leaf[q]: pick(made, index=carries.index(q)) for q in totals}
+                change, parts = self.sunk[j]
+                env = {x: self.total(x, made, carries) for x in parts}
                 out[j] = E.add(self.init[self.s.carried[j]], substitute([change], env)[0])
             elif j < n and j not in out:
                 out[j] = pick(made, index=carries.index(self.s.carried[j]))
@@ -184,7 +185,7 @@ class _Loop:
         below: dict[Term, set[Term]] = {}
         for t in toposort(self.roots()):
             below[t] = {t} if t in params else set().union(*[below[a] for a in t.args])
-        todo = [p for p in self.new if self.names.get(p) in self.wanted or p in self.leaf]
+        todo = [p for p in self.new if self.names.get(p) in self.wanted or p not in self.names]
         todo += [p for r in (*self.rows.values(), *([] if self.test is None else [self.test])) for p in below[r]]
         live: set[Term] = set()
         while todo:
@@ -242,14 +243,25 @@ class _Loop:
         rest = [*kept, *self.rows.values(), *([] if self.test is None else [self.test]), *parts]
         if not found or not all([_elementwise(t) for t in toposort(rest) if t.args]):
             return
-        totals: dict[Term, Term] = {}
+        alike: dict[Aval, list[Term]] = {}
         for x in parts:
-            q = totals[x] = parameter(self.fresh, x.aval)
-            self.fresh += 1
-            self.init[q], self.new[q], self.leaf[q] = constant(0, x.aval.shape, x.aval.dtype), E.add(q, x), x
+            alike.setdefault(x.aval, []).append(x)
+        for av, group in alike.items():          # one carry for all of a type: a kernel of a GPU has few buffers
+            for start in range(0, len(group), M.FEW):
+                some = group[start:start + M.FEW]
+                q = parameter(self.fresh, aval((len(some), *av.shape), av.dtype))
+                self.fresh += 1
+                self.init[q] = constant(0, q.aval.shape, av.dtype)
+                self.new[q] = E.add(q, M.concatenate(*[M.reshape(x, shape=(1, *av.shape)) for x in some], axis=0))
+                self.totals.update({x: (q, k) for k, x in enumerate(some)})
         for p, (change, xs) in found.items():
             del self.new[p]
-            self.sunk[self.names[p]] = change, [totals[x] for x in xs]
+            self.sunk[self.names[p]] = change, xs
+
+    def total(self, x: Term, made: Term, carries: list[Term]) -> Term:
+        """What `x` came to, all steps together."""
+        q, k = self.totals[x]
+        return M.reshape(M.cut(pick(made, index=carries.index(q)), 0, k, 1), shape=x.aval.shape)
 
 
 def _linear_parts(t: Term) -> list[Term]:
