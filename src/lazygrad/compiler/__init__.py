@@ -36,7 +36,7 @@ from .updates import UPDATE
 PASSES: tuple[tuple[str, Callable[[list[Term], Caps], list[Term]]], ...] = (
     ("decompose", decompose),
     ("simplify", simplify),
-    ("lighten", lambda roots, caps: lighten(roots, lambda results: _passed(results, caps))),
+    ("lighten", lambda roots, caps: lighten(roots, lambda results: _passed(results, caps), caps.grid)),
 )
 GRID_PASSES = (*PASSES, ("split", split))
 _lock = threading.Lock()

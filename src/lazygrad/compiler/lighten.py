@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..ir.aval import Aval, aval
 from ..ir.function import Body
 from ..ir.record import changed
@@ -28,20 +30,20 @@ SMALL = 1 << 14      # elements of its results
 Passes = Callable[[list[Term]], list[Term]]
 
 
-def lighten(roots: list[Term], passes: Passes) -> list[Term]:
-    """`roots` with lighter loops; `passes` is what bodies go through, this pass included."""
+def lighten(roots: list[Term], passes: Passes, few: bool = False) -> list[Term]:
+    """`roots` with lighter loops; `passes` is what bodies go through, this pass included. `few`: kernels can have few buffers."""
     if not any([isinstance(t.op.lowering, B.Control) for t in toposort(roots)]):
         return roots
     known: dict[Body, Body] = {}
     while True:                                  # what a lighter loop no longer reads may be the result of another one
         roots = joined(roots)
-        after = _round(roots, passes, known)
+        after = _round(roots, passes, known, few)
         if after == roots:
             return after
         roots = after
 
 
-def _round(roots: list[Term], passes: Passes, known: dict[Body, Body]) -> list[Term]:
+def _round(roots: list[Term], passes: Passes, known: dict[Body, Body], few: bool) -> list[Term]:
     order = toposort(roots)
     used = flow.picks(order)
     done: dict[Term, Term] = {}
@@ -52,7 +54,7 @@ def _round(roots: list[Term], passes: Passes, known: dict[Body, Body]) -> list[T
             done[t] = results[t.args[0]][t.keywords["index"]]
         elif isinstance(t.op.lowering, B.Control):
             wanted = sorted(used.get(t, {}))
-            results[t] = _branch(t, args, wanted, passes, known) if t.op is cond else _loop(t, args, wanted, passes, known)
+            results[t] = _branch(t, args, wanted, passes, known) if t.op is cond else _loop(t, args, wanted, passes, known, few)
         else:
             done[t] = t if args == t.args else term(t.op, args, t.params, t.aval)
     return [done[r] for r in roots]
@@ -69,7 +71,7 @@ def prepared(body: Body, passes: Passes, known: dict[Body, Body]) -> Body:
 
 # ---- loops --------------------------------------------------------------------------------------------------------------
 
-def _loop(t: Term, args: tuple[Term, ...], wanted: list[int], passes: Passes, known: dict[Body, Body]) -> dict[int, Term]:
+def _loop(t: Term, args: tuple[Term, ...], wanted: list[int], passes: Passes, known: dict[Body, Body], few: bool) -> dict[int, Term]:
     """A lighter loop: its results by their old numbers."""
     s = flow.steps(term(t.op, args, t.params, t.aval))
     s = changed(s, body=prepared(s.body, passes, known), test=None if s.test is None else prepared(s.test, passes, known))
@@ -80,7 +82,7 @@ def _loop(t: Term, args: tuple[Term, ...], wanted: list[int], passes: Passes, kn
         slices = [M.reshape(x, shape=x.aval.shape[1:]) for x in s.xs]
         made = opened(s.body, (*s.consts, *s.init, *slices))
         return {j: made[j] if j < n else M.reshape(made[j], shape=t.aval.avals[j].shape) for j in wanted}
-    return _Loop(s, wanted).finished()
+    return _Loop(s, wanted).finished(few)
 
 
 class _Loop:
@@ -121,13 +123,16 @@ class _Loop:
         self.rows = {j: next(made) for j in self.rows}
         self.test = None if self.test is None else next(made)
 
-    def finished(self) -> dict[int, Term]:
+    def finished(self, few: bool) -> dict[int, Term]:
+        """The results of the lighter loop by their old numbers. `few`: its kernels can have few buffers."""
         self.steady()
         self.unchanged()
         self.unread()
         self.hoist()
         self.sink()
         self.unread()
+        if few:
+            self.pack()
         n = len(self.s.init)
         carries = list(self.new)
         below = set(toposort(self.roots()))
@@ -169,6 +174,23 @@ class _Loop:
             self.put(env)
             self.consts = {p: x for p, x in self.consts.items() if p not in env}
             self.xs = {p: x for p, x in self.xs.items() if p not in env}
+
+    def pack(self) -> None:
+        """Consts of one number each are one array."""
+        alike: dict[np.dtype, list[Term]] = {}
+        below = set(toposort(self.roots()))
+        for p in self.consts:
+            if p.aval.size == 1 and p in below:
+                alike.setdefault(p.aval.dtype, []).append(p)
+        env: dict[Term, Term] = {}
+        for group in alike.values():
+            for start in range(0, len(group), M.FEW):
+                some = group[start:start + M.FEW]
+                if len(some) > 1:
+                    q = self.parameter(M.concatenate(*[M.reshape(self.consts[p], shape=(1,)) for p in some], axis=0))
+                    env |= {p: M.reshape(M.cut(q, 0, k, 1), shape=p.aval.shape) for k, p in enumerate(some)}
+        if env:
+            self.put(env)
 
     def unchanged(self) -> None:
         """Carries that no step changes are consts."""
