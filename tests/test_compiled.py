@@ -341,3 +341,18 @@ def test_results_of_several_graphs_do_not_mix():
         g = graphs[i % 2]
         r = f(g.tensor([float(i)]))
         assert r.graph is g and r.item() == 2 * i
+
+
+def test_lists_and_tuples_of_tensors_are_told_apart():
+    traced = []
+
+    @lg.compile
+    def f(*args):
+        traced.append(args)
+        return [a[0] * 2 if type(a) is list else a[-1] * 3 if type(a) is tuple else a + 1 for a in args]
+    x, y = lg.asarray([1.0, 2.0]), lg.asarray([3.0, 4.0])
+    kinds = [((x, y), [[2, 3], [4, 5]]), (([x, y],), [[2, 4]]), (([y, x],), [[6, 8]]), (((x, y),), [[9, 12]]), (([x], y), [[2, 4], [4, 5]]), ((x, [y]), [[2, 3], [6, 8]])]
+    for _ in range(3):
+        for args, want in kinds:
+            assert [r.tolist() for r in f(*args)] == want
+    assert len(traced) == 5

@@ -176,6 +176,33 @@ def compile(function: Callable[..., Any], static_argnums: int | Sequence[int] = 
     return made
 
 
+def rows(args: tuple) -> tuple[tuple, list[Leaf]] | None:
+    """(types, leaves) of arguments that are leaves, or lists and tuples of them (counted in the types); None for others."""
+    key: list[Any] = []
+    leaves: list[Leaf] = []
+    for v in args:
+        c = v.__class__
+        if c is Tensor:
+            a = v.a
+            if a.__class__ is not Leaf:
+                return None
+            key.append(v.term.aval)
+            leaves.append(a)
+            continue
+        if c is not list and c is not tuple:
+            return None
+        key.append(len(v) if c is list else -1 - len(v))
+        for u in v:
+            if u.__class__ is not Tensor:
+                return None
+            a = u.a
+            if a.__class__ is not Leaf:
+                return None
+            key.append(u.term.aval)
+            leaves.append(a)
+    return tuple(key), leaves
+
+
 class Static:
     """A static argument in the place of its value: containers do not look inside."""
 
@@ -200,28 +227,22 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], numbers: tuple[int, ...], names: tuple[str, ...]) -> None:
         self.function, self.numbers, self.names = function, numbers, names
         self.entries: dict[tuple, Entry] = {}
-        self.flat: dict[tuple[Aval, ...], tuple[Entry, Called]] = {}      # calls with leaves on the CPU as arguments
+        self.flat: dict[tuple, tuple[Entry, Called]] = {}      # calls with leaves on the CPU as arguments, by `rows`
         self.traces = 0
         self.lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and not DEVICES:                   # leaves alone, on the CPU: no containers to look into
-            avals, slots = [], []
-            for v in args:
-                if v.__class__ is not Tensor:
-                    break
-                a = v.a
-                if a.__class__ is not Leaf:
-                    break
-                avals.append(v.term.aval)
-                slots.append(a.slot)
-            else:
-                fast = self.flat.get(tuple(avals))
+        if not kwargs and not DEVICES:                   # leaves on the CPU, alone or in lists and tuples
+            found = rows(args)
+            if found is not None:
+                key, leaves = found
+                fast = self.flat.get(key)
                 if fast is not None:
                     entry, called = fast
+                    slots = [a.slot for a in leaves]
                     if entry.order != entry.plain:
                         slots = [slots[k] if k >= 0 else s for k, s in zip(entry.order, entry.slots, strict=True)]
-                    return entry.call(called, slots, args[0].a.graph if args else entry.scope(), sys._getframe(1))
+                    return entry.call(called, slots, leaves[0].graph if leaves else entry.scope(), sys._getframe(1))
         return self._flattened(sys._getframe(1), args, kwargs)
 
     def _flattened(self, frame: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -351,8 +372,9 @@ def _called(code: Any, at: int, self: Compiled, args: tuple, kwargs: dict[str, A
         return _inlined(code, at, entry, leaves, avals)
     try:
         out = self.run(entry, [v for v, av in zip(leaves, avals, strict=True) if av is not None], _frame())
-        if not kwargs and len(args) == len(leaves) and "cpu" in entry.called and all([isinstance(v, Tensor) for v in leaves]):
-            self.flat[tuple(avals)] = entry, entry.called["cpu"]
+        found = None if kwargs or "cpu" not in entry.called else rows(args)
+        if found is not None:
+            self.flat[found[0]] = entry, entry.called["cpu"]
         return out
     except IndexingError as error:
         T.noted(error, code, at)
