@@ -129,7 +129,7 @@ class _Loop:
         self.unchanged()
         self.unread()
         self.hoist()
-        self.sink()
+        self.sink(M.FEW if few else 1)
         self.unread()
         if few:
             self.pack()
@@ -243,9 +243,10 @@ class _Loop:
             self.put({t: self.parameter(o) for t, o in zip(chosen, outside, strict=True)})
 
 
-    def sink(self) -> None:
+    def sink(self, together: int) -> None:
         """Carries that only add up `L(x)`, L linear, add up x instead, and L is applied to the total: a sum over a batch is then made
         once and not in each step. Only where that leaves steps of elementwise work; the order in which numbers are added changes.
+        `together`: how many of one type share a carry.
         """
         found: dict[Term, tuple[Term, list[Term]]] = {}
         readers: dict[Term, int] = {}
@@ -268,9 +269,9 @@ class _Loop:
         alike: dict[Aval, list[Term]] = {}
         for x in parts:
             alike.setdefault(x.aval, []).append(x)
-        for av, group in alike.items():          # one carry for all of a type: a kernel of a GPU has few buffers
-            for start in range(0, len(group), M.FEW):
-                some = group[start:start + M.FEW]
+        for av, group in alike.items():
+            for start in range(0, len(group), together):
+                some = group[start:start + together]
                 q = parameter(self.fresh, aval((len(some), *av.shape), av.dtype))
                 self.fresh += 1
                 self.init[q] = constant(0, q.aval.shape, av.dtype)

@@ -23,7 +23,7 @@ from ..prims.leaf import constant, full
 from . import flow, grid, loops
 from .cut import FLOW, HOST, RECUR, Cut, Group, Profiles, classify
 from .facts import Facts, holds
-from .inside import SCALARS, UNROLLED, Index, Inside, Unfit
+from .inside import SCALARS, Index, Inside, Unfit
 from .loops import Out
 from .lower import Faults, Lowering, axis_vars
 from .simplify import simplify
@@ -86,7 +86,7 @@ class Recurrence:
 
     @staticmethod
     def _elements(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        if int(np.prod(shape, dtype=object)) > UNROLLED:
+        if int(np.prod(shape, dtype=object)) > STATES:
             raise Unfit
         return list(np.ndindex(*shape))
 
