@@ -145,6 +145,7 @@ ROWS["where"] = [Row((Arg(s, dtype=dtypes.bool_), Arg(s), Arg(s))) for s in SHAP
 ROWS["polygamma"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES[:2] for n in (1, 2)]
 ROWS["cast"] = [Row((Arg((2, 3)),), {"dtype": d}, smooth=d in (dtypes.float64, dtypes.complex128)) for d in dtypes.DTYPES]
 
+ROWS["threefry"] = [Row((Arg(s, "bits", dtypes.uint32),) * 4, {"word": w}) for s in SHAPES for w in (0, 1)]
 ROWS["place"] = [Row((Arg(s),), {"scope": 0, "source": None}) for s in SHAPES]
 ROWS["barrier"] = [*[Row((Arg(s),)) for s in SHAPES], Row((Arg((2, 3)), Arg((4,))))]
 

@@ -142,7 +142,8 @@ def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term
     for t in order:
         low = t.op.lowering
         if isinstance(low, B.Elementwise):
-            kinds[t] = INLINE if profiles.of(t).ok else HOST
+            many = caps.grid and len(t.args) >= caps.max_buffers              # more operands than one kernel may read
+            kinds[t] = INLINE if profiles.of(t).ok and not many else HOST
         elif isinstance(low, B.Leaf):
             kinds[t] = LEAF
         elif isinstance(low, B.Control):

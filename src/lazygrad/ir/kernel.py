@@ -16,6 +16,10 @@ backend's own (fixed) choice. Buffers of one kernel never overlap, unless two pa
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from .record import record
@@ -121,51 +125,82 @@ class Kernel:
     work: int = 0
 
 
-def expression(s: Scalar) -> str:
-    """A scalar as text. Recursive in the printed nesting only: shared parts print again."""
-    if s.op is CONST:
-        return s.params[0]
-    if s.op is VAR:
-        return s.params[0]
-    if s.op is CARRY:
+LONG = 300          # operations of an expression, shared ones counted as often as they are used, from which those get names
+
+
+def expression(s: Scalar, names: Mapping[Scalar, str] = MappingProxyType({})) -> str:
+    """A scalar as text; parts in `names` by their names. Recursive in the printed nesting only."""
+    if s in names:
+        return names[s]
+    if s.op is CONST or s.op is VAR or s.op is CARRY:
         return s.params[0]
     if s.op is LINEAR:
-        parts = [expression(a) if k == 1 else f"{k}*{expression(a)}" for a, k in zip(s.args, s.params[1], strict=True)]
+        parts = [expression(a, names) if k == 1 else f"{k}*{expression(a, names)}" for a, k in zip(s.args, s.params[1], strict=True)]
         if s.params[0] or not parts:
             parts.append(str(s.params[0]))
         return " + ".join(parts)
     if s.op is LOAD:
-        text = f"b{s.params[0]}[{expression(s.args[0])}]"
-        return text if len(s.args) == 1 else f"({text} if {expression(s.args[1])})"
+        text = f"b{s.params[0]}[{expression(s.args[0], names)}]"
+        return text if len(s.args) == 1 else f"({text} if {expression(s.args[1], names)})"
     static = [str(p) for p in s.params] if s.op.name != "cast" else [str(s.dtype)]
-    return f"{s.op}({', '.join([expression(a) for a in s.args] + static)})"
+    return f"{s.op}({', '.join([expression(a, names) for a in s.args] + static)})"
+
+
+def shared(s: Scalar) -> list[Scalar]:
+    """The parts of a long expression that it uses more than once, arguments first; none of a short one. Iterative."""
+    size: dict[Scalar, int] = {}
+    uses: Counter[Scalar] = Counter()
+    stack = [s]
+    while stack:
+        x = stack[-1]
+        todo = [a for a in x.args if a not in size]
+        if todo and x not in size:
+            stack.extend(todo)
+            continue
+        stack.pop()
+        if x not in size:
+            size[x] = 1 + sum([size[a] for a in x.args])
+            uses.update(x.args)
+    return [x for x in size if uses[x] > 1 and x.args] if size[s] > LONG else []
 
 
 def text(kernel: Kernel) -> str:
     """The kernel as indented lines (golden tests and `graph.explain` show this)."""
     lines = ["kernel(" + ", ".join(f"b{i}: {p.dtype}{'*' if p.writes else ''}" for i, p in enumerate(kernel.params)) + ")"]
 
+    names: dict[Scalar, str] = {}
+
     def show(body: tuple[Stmt, ...], depth: int) -> None:
         pad = "  " * depth
+
+        def said(x: Scalar) -> str:
+            """The text of a scalar; the parts of a long one that are shared get lines of their own before it."""
+            for part in shared(x):
+                if part not in names:
+                    line = expression(part, names)
+                    names[part] = f"t{len(names)}"
+                    lines.append(f"{pad}{names[part]} = {line}")
+            return expression(x, names)
+
         for s in body:
             if isinstance(s, Loop):
                 for c in s.carries:
                     lines.append(f"{pad}{c.name}: {c.dtype} = identity({c.monoid})")
                 for c in s.states:
-                    lines.append(f"{pad}{c.name}: {c.dtype} = {expression(c.start)}")
-                going = f" while {expression(s.test)}" if s.test is not None else ""
+                    lines.append(f"{pad}{c.name}: {c.dtype} = {said(c.start)}")
+                going = f" while {said(s.test)}" if s.test is not None else ""
                 lines.append(f"{pad}for {s.var} in {s.extent} {s.mode}{' overrun' if s.overrun else ''}{going}:")
                 show(s.body, depth + 1)
             elif isinstance(s, Store):
-                lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] = {expression(s.value)}")
+                lines.append(f"{pad}b{s.buffer}[{said(s.index)}] = {said(s.value)}")
             elif isinstance(s, Combine):
-                lines.append(f"{pad}b{s.buffer}[{expression(s.index)}] {s.monoid}= {expression(s.value)}")
+                lines.append(f"{pad}b{s.buffer}[{said(s.index)}] {s.monoid}= {said(s.value)}")
             elif isinstance(s, Accumulate):
-                lines.append(f"{pad}{s.carry} <- {expression(s.value)}")
+                lines.append(f"{pad}{s.carry} <- {said(s.value)}")
             elif isinstance(s, Assign):
-                lines.append(f"{pad}{s.state} := {expression(s.value)}")
+                lines.append(f"{pad}{s.state} := {said(s.value)}")
             else:
-                lines.append(f"{pad}check {expression(s.ok)} else fault {s.code}")
+                lines.append(f"{pad}check {said(s.ok)} else fault {s.code}")
 
     show(kernel.body, 1)
     return "\n".join(lines)

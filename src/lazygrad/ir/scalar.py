@@ -102,8 +102,14 @@ class Scalar:
     number: int
 
     def __repr__(self) -> str:
-        inside = ", ".join([repr(a) for a in self.args] + [str(p) for p in self.params])
-        return f"{self.op}({inside})" if self.op is not VAR else self.params[0]
+        return self.brief(4)
+
+    def brief(self, depth: int) -> str:
+        """The outermost operations: a shared expression may be exponentially longer than its graph."""
+        if self.op is VAR:
+            return self.params[0]
+        inside = [a.brief(depth - 1) for a in self.args] if depth else ["..."] * bool(self.args)
+        return f"{self.op}({', '.join([*inside, *[str(p) for p in self.params]])})"
 
 
 _local = threading.local()
