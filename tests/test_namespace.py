@@ -87,7 +87,7 @@ def test_isin_takes_numbers_and_inverts():
     assert lg.isin(2, x).item() is True
 
 
-@pytest.mark.parametrize("space", ["linalg", "fft", "special"])
+@pytest.mark.parametrize("space", ["linalg", "fft", "special", "nn"])
 def test_every_function_of_a_module_has_an_example_that_runs(space):
     """Those made by tables among them, which doctest does not find by itself."""
     module = getattr(lg, space)

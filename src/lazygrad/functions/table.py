@@ -73,7 +73,7 @@ class Table(MutableMapping):
 
 
 FUNCTIONS = Table()
-SPACES: dict[str, Table] = {"": FUNCTIONS, "linalg": Table(), "fft": Table(), "special": Table()}      # by the module that shows them
+SPACES: dict[str, Table] = {"": FUNCTIONS, "linalg": Table(), "fft": Table(), "special": Table(), "nn": Table()}      # by the module that shows them
 
 
 def public_name(function: Callable) -> str:
