@@ -157,6 +157,31 @@ def test_debug_nans_raises_where_it_happens(graph):
     assert z.forward() is z
 
 
+def test_debug_nans_sees_into_compiled_functions():
+    from lazygrad.errors import NonFiniteError
+
+    @lg.compile
+    def step(w, x):
+        loss = (lg.log(x - 1) * w["a"]).sum()
+        return {"a": w["a"] * 2}, loss
+
+    w, x = {"a": lg.tensor([1.0, 2.0])}, np.array([2.0, 3.0])
+    with lg.debug_nans():
+        step(w, x)
+        pattern = r"compile: step returned float64\[\] 1 nan at .*1.*log made .* 1 nan from float64\[2\] in \[-1, 1\] at .*log\(x - 1\)"
+        with pytest.raises(NonFiniteError, match=pattern):
+            step(w, np.array([0.0, 2.0]))
+        gradient = lg.compile(lg.grad(lambda x: lg.sqrt(x).sum()))
+        gradient(np.array([1.0]))
+        with pytest.raises(NonFiniteError, match=r"returned float64.* 1 inf.*div made"):
+            gradient(np.array([0.0]))
+        with pytest.raises(NonFiniteError, match="log made"):
+            lg.compile(lambda x: lg.compile(lambda y: lg.log(y))(x) + 1)(np.array([-1.0]))
+        with pytest.raises(NonFiniteError, match="div made"):
+            lg.grad(lambda x: lg.sqrt(x))(np.array(0.0)).item()
+    assert np.isnan(step(w, np.array([0.0, 2.0]))[1].value)
+
+
 # ---- where the time goes --------------------------------------------------------------------------------------------
 
 def test_profile_has_a_row_for_every_step(graph):

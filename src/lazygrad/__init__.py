@@ -74,6 +74,7 @@ __all__ += [name for name in functions.FUNCTIONS if name not in __all__]
 
 # what lies in modules that are imported when it is first named
 ELSEWHERE = {
+    "debug_nans": "debug",
     **dict.fromkeys(("root", "fixed_point", "linear_solve", "minimize", "odeint"), "solvers"),
     **dict.fromkeys(("grad", "value_and_grad", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "hvp", "vmap", "cond", "switch",
                      "while_loop", "fori_loop", "scan", "map", "compile",
@@ -92,9 +93,6 @@ def __getattr__(name: str) -> Any:
     if name in ELSEWHERE:
         found = globals()[name] = getattr(importlib.import_module(f".{ELSEWHERE[name]}", __name__), name)
         return found
-    if name == "debug_nans":
-        from .nans import debug_nans
-        return debug_nans
     if name == "WgpuDevice":                 # the GPU's half is imported when it is first named
         from .backends.wgsl.device import WgpuDevice
         globals()[name] = WgpuDevice

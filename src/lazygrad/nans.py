@@ -1,24 +1,21 @@
-"""Where a NaN or an infinity came from: `z.explain_nan()` tells, `debug_nans()` raises as soon as one is computed.
+"""Where a NaN or an infinity came from: `z.explain_nan()` tells.
 
 In: a tensor. Out: the first operation that made one from finite operands, the user's line, and the operands' ranges.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .context import source_line
-from .errors import NonFiniteError
-from .history import history, symbolic
+from .history import history
 from .ir.aval import Pack
 from .ir.term import Term, rewrite, toposort
 from .prims.call import inlined
 from .prims.control import pick
 from .prims.leaf import source
 from .runtime.arrays import host
-from .runtime.slots import BUFFERS, Leaf
+from .runtime.slots import BUFFERS
 from .tensor import Tensor
 
 
@@ -123,51 +120,3 @@ def explain_nan(z: Tensor) -> str:
         return f"{name} holds {described(out)}{where}"
     operands = " and ".join(map(described, args)) or "nothing"
     return f"{t.op.name} made {described(out)} from {operands}{where}"
-
-
-# ---- watching -------------------------------------------------------------------------------------------------------
-
-_forward, _backward = Tensor.forward, Tensor.backward
-
-
-def _watched_forward(self: Tensor) -> Tensor:
-    _forward(self)
-    if not finite(self._array()):
-        raise NonFiniteError("forward", explain_nan(self))
-    return self
-
-
-def _watched_backward(self: Tensor, ct: Any = None, create_graph: bool = False) -> None:
-    _backward(self, ct, create_graph)
-    if not finite(self._array()):
-        raise NonFiniteError("backward", explain_nan(self))
-    for x in [h for h in history(self) if h.a.__class__ is Leaf and h.requires_grad]:
-        g = x.grad
-        if g is not None and not finite(g._array()):
-            (d,) = symbolic(self, [x], None)
-            raise NonFiniteError("backward", f"the gradient of {x.name or 'a leaf'}", explain_nan(d))
-
-
-class debug_nans:
-    """Watches all `forward` and `backward` from the call on, or within a `with` block: NaN and infinity raise NonFiniteError.
-
-    `debug_nans(False)` ends it. Off, it costs nothing.
-
-    >>> import lazygrad as lg
-    >>> with debug_nans():
-    ...     try:
-    ...         lg.log(lg.tensor(2.0) - 3.0).forward()
-    ...     except lg.errors.NonFiniteError as error:
-    ...         print(str(error).split(" at ")[0])
-    forward: log made float32[] 1 nan from float32[] in [-1, -1]
-    """
-
-    def __init__(self, on: bool = True) -> None:
-        self.before = Tensor.forward, Tensor.backward
-        Tensor.forward, Tensor.backward = (_watched_forward, _watched_backward) if on else (_forward, _backward)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: object) -> None:
-        Tensor.forward, Tensor.backward = self.before
