@@ -199,7 +199,8 @@ def test_a_training_loop_is_flat_in_memory():
         for _ in range(300):
             p, loss = step(p, np.ones(n, np.float32))
         assert len(held) <= 3                                           # the memory of what died is used again
-        assert (len(TERMS), slots.live() - before[1] <= 1, len(plans.PLANS)) == (before[0], True, before[2])
+        # one leaf more may live, and with it its Term, where the last two results have slots of their own
+        assert (len(TERMS) - before[0] <= 1, slots.live() - before[1] <= 1, len(plans.PLANS)) == (True, True, before[2])
         assert np.isfinite(loss.item())
     finally:
         gc.enable()

@@ -330,6 +330,7 @@ def test_programs_run_over_tensors_in_parts(small):
     np.testing.assert_allclose(x.grad, 0.5 / np.sqrt(a.astype("f8")) * b.sum(axis=1), rtol=1e-5)
     np.testing.assert_allclose(y.grad, np.repeat(np.sqrt(a.astype("f8")).sum(axis=0)[:, None], 60, 1), rtol=1e-5)
     assert len(x.grad._held().buffer.memory.handles) == 2
+    graph.zero_grad()                                        # the last backward is remembered, and with it the tensors
 
 
 # transfers
