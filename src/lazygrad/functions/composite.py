@@ -254,35 +254,39 @@ def softplus(x: Term) -> Term:
     return P.logaddexp(x, fill(x, 0))
 
 
+def above(x: Term) -> Term:
+    """x with 0 for -inf: a factor beside one that is 0 there."""
+    return P.where(P.eq(x, fill(x, -math.inf)), fill(x, 0), x)
+
+
 @public("swish", method=True)
 def silu(x: Term) -> Term:
-    """x * sigmoid(x).
+    """x * sigmoid(x); 0 at -inf.
 
     >>> import lazygrad as lg
     >>> lg.silu(lg.asarray([0.0])).tolist()
     [0.0]
     """
-    x = inexact(x)
+    x = above(inexact(x))
     return P.mul(x, P.sigmoid(x))
 
 
 @public(method=True)
 def gelu(x: Term, approximate: str = "none") -> Term:
-    """x * Phi(x), Phi the normal distribution function; `approximate="tanh"` is the cheaper fit that GPT-2 uses.
+    """x * Phi(x), Phi the normal distribution function; `approximate="tanh"` is the cheaper fit that GPT-2 uses. 0 at -inf.
 
     >>> import lazygrad as lg
     >>> lg.gelu(lg.asarray([0.0])).tolist()
     [0.0]
     """
-    x = inexact(x)
-    if approximate == "tanh":                # Hendrycks & Gimpel 2016
-        inner = scale(P.add(x, scale(P.mul(P.square(x), x), 0.044715)), math.sqrt(2 / math.pi))
-        phi = P.add(fill(x, 1), P.tanh(inner))
-    elif approximate == "none":
-        phi = P.add(fill(x, 1), P.erf(scale(x, math.sqrt(0.5))))
-    else:
+    x = above(inexact(x))
+    if approximate == "tanh":                # Hendrycks & Gimpel 2016; (1 + tanh(u)) / 2 = sigmoid(2 u), which keeps its digits where it is small
+        y = clip(x, -30, 30)                 # beyond, sigmoid is 0 or 1, and a cube would overflow
+        inner = scale(P.add(y, scale(P.mul(P.square(y), y), 0.044715)), math.sqrt(8 / math.pi))
+        return P.mul(x, P.sigmoid(inner))
+    if approximate != "none":
         raise DTypeError("gelu", f"approximate={approximate!r}", "there is no such approximation", 'pass "none" or "tanh"')
-    return P.mul(scale(x, 0.5), phi)
+    return P.mul(scale(x, 0.5), P.erfc(scale(x, -math.sqrt(0.5))))          # not 1 + erf, which cancels for x < 0
 
 
 @public(method=True)
