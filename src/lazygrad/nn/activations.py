@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 
 from ..errors import DTypeError, ShapeError
-from ..functions import random
 from ..functions.composite import above, fill, leaky_relu, scale, silu
 from ..functions.elementwise import ordered
 from ..functions.movement import cut
 from ..functions.promotion import P, alike, broadcast, cast, inexact, one_axis, pair, reshaped
+from ..functions.random_continuous import gumbel
+from ..functions.random_uniform import uniform
 from ..functions.reductions import softmax
 from ..functions.statistics import one_hot
 from ..functions.table import public
@@ -104,7 +105,7 @@ def rrelu(key: Term | None, x: Term, lower: float = 1 / 8, upper: float = 1 / 3,
     x = real("rrelu", x)
     if not training:
         return leaky_relu(x, (lower + upper) / 2)
-    slope = random.uniform.rule(keyed("rrelu", key), x.aval.shape, x.aval.dtype, lower, upper)
+    slope = uniform.rule(keyed("rrelu", key), x.aval.shape, x.aval.dtype, lower, upper)
     return P.where(P.gt(x, fill(x, 0)), x, P.mul(slope, x))
 
 
@@ -325,7 +326,7 @@ def gumbel_softmax(key: Term, logits: Term, tau: float = 1.0, hard: bool = False
         raise DTypeError("gumbel_softmax", f"tau={tau}", "a temperature is positive", "pass a small number for sharp samples")
     x = real("gumbel_softmax", logits)
     k = one_axis("gumbel_softmax", axis, x.aval.ndim)
-    noise = random.gumbel.rule(keyed("gumbel_softmax", key), x.aval.shape, x.aval.dtype)
+    noise = gumbel.rule(keyed("gumbel_softmax", key), x.aval.shape, x.aval.dtype)
     soft = softmax(scale(P.add(x, noise), 1 / tau), k)
     if not hard or x.aval.size == 0:
         return soft
