@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -101,3 +103,15 @@ def test_every_function_of_a_module_has_an_example_that_runs(space):
         printed = []
         runner.run(found, out=printed.append)
         assert not printed, "".join(printed)
+
+
+def test_modules_imported_late_bring_what_is_listed():
+    """Functions and methods are all known before the modules that make them are imported."""
+    code = ("import importlib, pkgutil, lazygrad as lg\n"
+            "from lazygrad import functions\n"
+            "before = {*functions.FUNCTIONS, *vars(lg.Tensor)}\n"
+            "for found in pkgutil.iter_modules(functions.__path__):\n"
+            "    importlib.import_module(f'lazygrad.functions.{found.name}')\n"
+            "print(*sorted({*functions.FUNCTIONS, *vars(lg.Tensor)} ^ before))\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

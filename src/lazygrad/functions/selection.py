@@ -14,7 +14,7 @@ from .. import dtypes
 from ..errors import DTypeError, IndexingError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
-from ..tensor import Tensor, adopt
+from ..tensor import Tensor, adopt, graph_of
 from .indexing import fitted
 from .movement import cut
 from .promotion import P, alike, broadcast, broadcast_shapes, cast, constant, one_axis, reshaped
@@ -145,7 +145,8 @@ def tensor_of(x: object) -> Tensor:
 
 
 def beside(x: Tensor, array: np.ndarray) -> Tensor:
-    return adopt(array, x.graph, "indices")
+    """An array as a tensor of x's graph, on x's device."""
+    return adopt(array, graph_of(x), "indices")
 
 
 @plain()

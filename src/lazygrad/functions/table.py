@@ -29,6 +29,10 @@ class Pending:
         return self.made
 
 
+class Later(Pending):
+    """A function of a module that is imported when one of its functions is first asked for."""
+
+
 class Method:
     """A method or operator of Tensor whose function is not made yet: asked for, it puts the real one in its place."""
 
@@ -52,7 +56,7 @@ class Table(MutableMapping):
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         found = self.rows[name]
-        if found.__class__ is Pending:
+        if isinstance(found, Pending):
             found = self.rows[name] = found.function()
         return found
 
@@ -98,7 +102,7 @@ def public(*aliases: str, method: bool | str | tuple[str, ...] = False, operator
         pending = deferred(rule, methods, operator, f"{space}.{names[0]}" if space and names[0] in FUNCTIONS else None)
         table = SPACES[space]
         for n in names:
-            if n in table:
+            if n in table and table.rows[n].__class__ is not Later:
                 raise ValueError(f"two functions are named {n!r}")
             table[n] = pending
         return rule
@@ -118,16 +122,25 @@ def deferred(rule: Callable, methods: tuple[str, ...] = (), operator: str | None
     return pending
 
 
+def imported(module: str, space: str, name: str) -> Callable[[], Callable]:
+    """What finds a function of a space whose module (of this folder) may not be imported yet."""
+    def find() -> Callable:
+        importlib.import_module(f"{__package__}.{module}")
+        return SPACES[space][name]
+    return find
+
+
+def later(module: str, names: str, space: str = "") -> None:
+    """List functions of a module (which puts them into `space`) that is imported when one of them is first asked for."""
+    for name in names.split():
+        FUNCTIONS[name] = Later(imported(module, space, name))
+
+
 def methods(space: str, names: str, module: str) -> None:
     """Methods of Tensor that are functions of a space whose module is imported when one is first asked for."""
-    def maker(name: str) -> Callable[[], Callable]:
-        def make() -> Callable:
-            importlib.import_module(f"{__package__}.{module}")
-            return SPACES[space][name]
-        return make
     for word in names.split():
         method, _, name = word.partition("=")
-        setattr(Tensor, method, Method(Pending(maker(name or method)), method))
+        setattr(Tensor, method, Method(Pending(imported(module, space, name or method)), method))
 
 
 def plain(*aliases: str, space: str = "") -> Callable[[Callable], Callable]:
