@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir.program import Branch, Call, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import flow, kernels
+from . import flow, gemm, kernels
 from .flow import ARENA, FIRST
 from .target import Target
 from .text import Builder, Function, Module, element
@@ -182,7 +182,11 @@ class _Writer:
         name = self.products.get(key)
         if name is None:
             name = self.products[key] = f"g{len(self.products)}"
-            self.write_product(name, g, dtype)
+            tiling = gemm.tiling(g, dtype, self.target)
+            if tiling is None:
+                self.write_product(name, g, dtype)
+            else:
+                gemm.write(self.module, name, g, dtype, tiling)
         return name
 
     def constant(self, kind: str, text: str) -> str:

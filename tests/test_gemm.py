@@ -1,0 +1,86 @@
+"""Matrix products of our own against NumPy in float64: every path of `tiling`, and what must not be touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_codegen import run_program
+
+from lazygrad.backends.llvm import gemm, jit, target
+from lazygrad.backends.llvm.program import emit
+from lazygrad.ir.aval import aval
+from lazygrad.ir.program import Buffer, Gemm, Program
+
+SIZES = [(1, 3, 1), (1, 200, 7), (2, 16, 5), (5, 7, 9), (6, 64, 33), (7, 65, 64), (13, 17, 3), (25, 10, 40), (70, 100, 50), (97, 33, 129)]
+DEEP = [(70, 20, 600), (9, 70, 1025), (66, 120, 512)]
+
+
+def program(g: Gemm, sizes: tuple[int, int, int], dtype: np.dtype) -> Program:
+    kinds = ("input", "input", "output")
+    buffers = tuple([Buffer(kind, aval((size,), dtype), i % 2) for i, (kind, size) in enumerate(zip(kinds, sizes, strict=True))])
+    return Program(buffers, (0, 1), (2,), (None,), (g,), (), 0)
+
+
+def check(m, n, k, trans_a, trans_b, dtype, accumulate=False, batch=1, far=0, offset=0):
+    """Rows `far` elements longer than need be, a start at `offset`; everything of C that is not the product keeps its value."""
+    rng = np.random.default_rng(m * n + k)
+    rows = {"a": (k, m) if trans_a else (m, k), "b": (n, k) if trans_b else (k, n), "c": (m, n)}
+    strides = {x: cols + far for x, (_, cols) in rows.items()}
+    steps = {x: rows[x][0] * strides[x] + 3 for x in rows}
+    data = [rng.standard_normal(offset + steps[x] * batch).astype(dtype) for x in "abc"]
+    views = {x: np.lib.stride_tricks.as_strided(d[offset:], (batch, *rows[x]), [d.itemsize * s for s in (steps[x], strides[x], 1)])
+             for x, d in zip("abc", data, strict=True)}
+    g = Gemm(0, 1, 2, m, n, k, strides["a"], strides["b"], strides["c"], trans_a, trans_b, accumulate, batch,
+             *[steps[x] if batch > 1 else 0 for x in "abc"], offset, offset, offset)
+    a, b = [views[x].astype(np.float64) for x in "ab"]
+    a, b = a.swapaxes(1, 2) if trans_a else a, b.swapaxes(1, 2) if trans_b else b
+    want = data[2].copy()
+    place = np.lib.stride_tricks.as_strided(want[offset:], (batch, m, n), views["c"].strides)
+    place[:] = a @ b + (views["c"] if accumulate else 0)
+    _, (out,), _ = run_program(program(g, tuple([d.size for d in data]), dtype), data[:2], [data[2].copy()])
+    bound = np.finfo(dtype).eps * k                            # each of k roundings is half an ulp of a partial sum
+    scale = np.abs(a) @ np.abs(b)
+    np.testing.assert_array_less(np.abs(np.lib.stride_tricks.as_strided(out[offset:], (batch, m, n), views["c"].strides) - place), bound * scale + 4 * bound)
+    place[:] = np.lib.stride_tricks.as_strided(out[offset:], (batch, m, n), views["c"].strides)
+    np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("float32"), np.dtype("float64")], ids=str)
+@pytest.mark.parametrize("form", ["NN", "TN", "NT"])
+def test_products(form, dtype):
+    for m, n, k in SIZES:
+        check(m, n, k, form[0] == "T", form[1] == "T", dtype, accumulate=m % 2 == 0)
+
+
+@pytest.mark.parametrize("form", ["NN", "TN", "NT"])
+def test_products_in_panels(form):
+    """Rows that lie far apart, sums longer than a panel, batches, offsets."""
+    dtype = np.dtype("float32")
+    for m, n, k in DEEP:
+        check(m, n, k, form[0] == "T", form[1] == "T", dtype, far=600, accumulate=n == 70, offset=1)
+    check(20, 18, 70, form[0] == "T", form[1] == "T", dtype, batch=3, far=5, offset=7)
+
+
+def test_special_values_pass_through():
+    """0 * inf is NaN, and no padding reaches a result: the lanes behind a short row stay out of it."""
+    dtype = np.dtype("float32")
+    a, b = np.zeros((3, 2), dtype), np.array([[np.inf, 1, np.nan, 2, 3], [1, 2, 3, 4, 5]], dtype)
+    g = Gemm(0, 1, 2, 3, 5, 2, 2, 5, 5)
+    _, (out,), _ = run_program(program(g, (6, 10, 15), dtype), [a.ravel(), b.ravel()], [np.ones(15, dtype)])
+    np.testing.assert_array_equal(out.reshape(3, 5), np.tile(np.array([np.nan, 0, np.nan, 0, 0], dtype), (3, 1)))
+
+
+@pytest.mark.parametrize(("level", "register"), [("x86-64-v3", "ymm"), ("x86-64-v4", "zmm"), ("aarch64", ".4s")])
+def test_products_for_other_machines(level, register):
+    t = target.level(level)
+    for trans_a, trans_b in ((False, False), (True, False), (False, True)):
+        g = Gemm(0, 1, 2, 70, 70, 600, 70 if trans_a else 600, 600 if trans_b else 70, 70, trans_a, trans_b)
+        text = jit.assembly(emit(program(g, (42000, 42000, 4900), np.dtype("float32")), t).text, target=t)
+        assert any(register in line and "fm" in line for line in text.splitlines())
+
+
+def test_blas_takes_what_it_does_better():
+    f4, host = np.dtype("float32"), target.host()
+    assert gemm.tiling(Gemm(0, 1, 2, 100, 1, 100, 100, 1, 1), f4, host) is None            # a vector: nothing to fill lanes with
+    assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 8, 8, 8, 8, True, True), f4, host) is None
+    assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 0, 0, 8, 8), f4, host) is None                    # an empty sum
