@@ -25,7 +25,11 @@ later("numbers", """angle isreal iscomplex iscomplexobj isrealobj real_if_close 
       gcd lcm bitwise_count shape ndim size isscalar""")
 later("stacking", """atleast_3d column_stack dstack append block array_split hsplit vsplit dsplit delete insert trim_zeros resize
       flipud fliplr rot90 rollaxis""")
+later("missing", "nansum nanprod nanmean nanvar nanstd nanmax nanmin nanargmax nanargmin nancumsum nancumprod")
+later("quantiles", "quantile percentile nanquantile nanpercentile median nanmedian")
 
 # methods of Tensor among them
 methods("", "angle ldexp frexp", "numbers")
 methods("", "rot90 flipud fliplr resize", "stacking")
+methods("", "nansum nanmean", "missing")
+methods("", "quantile median nanmedian", "quantiles")

@@ -12,7 +12,7 @@ from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
-from .composite import fill, scale
+from .composite import fill
 from .elementwise import ordered
 from .joining import along
 from .movement import cut
@@ -217,24 +217,6 @@ def all(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
     False
     """
     return reduce("all", P.all, cast(x, dtypes.bool_), axis, keepdims)
-
-
-@public(method=True)
-def median(x: Term, axis: int | None = None, keepdims: bool = False) -> Term:
-    """The middle element along `axis` (of the flattened x without one), the mean of two for an even number.
-
-    >>> import lazygrad as lg
-    >>> lg.median(lg.asarray([3.0, 1.0, 2.0, 10.0])).tolist()
-    2.5
-    """
-    y = inexact(filled("median", x, axis))
-    y = reshaped(y, (y.aval.size,)) if axis is None else y
-    k = 0 if axis is None else one_axis("median", axis, x.aval.ndim)
-    n = y.aval.shape[k]
-    y = P.sort(y, axis=k, descending=False)
-    low, high, last = [P.sum(cut(y, k, at, 1), axes=(k,)) for at in ((n - 1) // 2, n // 2, n - 1)]
-    middle = low if n % 2 else scale(P.add(low, high), 0.5)
-    return kept(P.where(P.isnan(last), last, middle), x, many_axes("median", axis, x.aval.ndim), keepdims)   # NaN sorts last
 
 
 # ---- exponentials and norms -----------------------------------------------------------------------------------------------

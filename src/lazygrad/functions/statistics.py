@@ -1,17 +1,16 @@
-"""Summaries made of reductions: ranges, weighted means, the NaN-skipping reductions, comparisons of whole arrays.
+"""Summaries made of reductions: ranges, weighted means, comparisons of whole arrays, choices.
 
-In: tensors, `axis` and `keepdims` as in `reductions.py`. Out: tensors. NaN elements that are skipped get gradient 0.
+In: tensors, `axis` and `keepdims` as in `reductions.py`. Out: tensors.
 """
 
 from __future__ import annotations
-
-import math
 
 from .. import dtypes
 from ..errors import ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from .composite import fill, isclose
+from .movement import permuted
 from .promotion import (
     P,
     alike,
@@ -22,11 +21,11 @@ from .promotion import (
     cast,
     constant,
     inexact,
-    one_axis,
+    many_axes,
     pair,
     reshaped,
 )
-from .reductions import Axis, reduce
+from .reductions import Axis, count, reduce
 from .reductions import all as all_
 from .reductions import max as max_
 from .reductions import mean as mean_
@@ -46,112 +45,35 @@ def ptp(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
     return P.sub(max_(x, axis, keepdims), min_(x, axis, keepdims))
 
 
+def weighted_like(op: str, x: Term, weights: Term, axis: Axis) -> Term:
+    """Weights of x's shape, or of its sizes along `axis`, in x's shape."""
+    shape, given = x.aval.shape, weights.aval.shape
+    if given == shape:
+        return weights
+    axes = many_axes(op, axis, len(shape))
+    if axis is None or given != tuple([shape[k] for k in axes]):
+        raise ShapeError(op, f"{shape} with weights of {given}", "the weights do not fit",
+                         "give them x's shape, or one for every element of one axis")
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    weights = permuted(weights, tuple(order))
+    return broadcast(reshaped(weights, tuple([n if k in axes else 1 for k, n in enumerate(shape)])), shape)
+
+
 @public()
-def average(x: Term, axis: Axis = None, weights: Operand = None, keepdims: bool = False) -> Term:
-    """The mean over `axis`, weighted by `weights` of x's shape (or 1-d along one axis).
+def average(x: Term, axis: Axis = None, weights: Operand = None, returned: bool = False, keepdims: bool = False) -> Term | tuple[Term, Term]:
+    """The mean over `axis`, weighted by `weights` of x's shape (or of the sizes of the axes), with the sum of the weights if `returned`.
 
     >>> import lazygrad as lg
     >>> lg.average(lg.asarray([1.0, 2.0]), weights=lg.asarray([3.0, 1.0])).tolist()
     1.25
     """
     if weights is None:
-        return mean_(x, axis, None, keepdims)
-    if isinstance(weights, Term) and weights.aval.shape != x.aval.shape:
-        if weights.aval.ndim != 1 or not isinstance(axis, int) or weights.aval.size != x.aval.shape[one_axis("average", axis, x.aval.ndim)]:
-            raise ShapeError("average", f"{x.aval.shape} with weights of {weights.aval.shape}", "the weights do not fit",
-                             "give them x's shape, or one for every element of one axis")
-        k = one_axis("average", axis, x.aval.ndim)
-        weights = broadcast(reshaped(weights, tuple([n if j == k else 1 for j, n in enumerate(x.aval.shape)])), x.aval.shape)
-    a, w = pair("average", inexact(x), weights)
-    return P.div(sum_(P.mul(a, w), axis, None, keepdims), sum_(w, axis, None, keepdims))
-
-
-# ---- without NaN ------------------------------------------------------------------------------------------------------------
-
-def present(x: Term, value: float) -> tuple[Term, Term]:
-    """x with `value` for NaN, and where there was none (as numbers of x's dtype)."""
-    if x.aval.dtype.kind not in "fc":
-        return x, constant(1, x.aval.shape, dtypes.DEFAULT_FLOAT)
-    gone = P.isnan(x)
-    return P.where(gone, fill(x, value), x), P.where(gone, fill(x, 0), fill(x, 1))
-
-
-@public()
-def nansum(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
-    """The sum over `axis` of the elements that are not NaN.
-
-    >>> import lazygrad as lg
-    >>> lg.nansum(lg.asarray([1.0, float("nan")])).tolist()
-    1.0
-    """
-    return sum_(present(x, 0)[0], axis, None, keepdims)
-
-
-@public()
-def nanmean(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
-    """The mean over `axis` of the elements that are not NaN; NaN where there are none.
-
-    >>> import lazygrad as lg
-    >>> lg.nanmean(lg.asarray([1.0, float("nan"), 3.0])).tolist()
-    2.0
-    """
-    y, n = present(inexact(x), 0)
-    return P.div(sum_(y, axis, None, keepdims), sum_(n, axis, None, keepdims))
-
-
-@public()
-def nanvar(x: Term, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Term:
-    """The variance over `axis` of the elements that are not NaN.
-
-    >>> import lazygrad as lg
-    >>> lg.nanvar(lg.asarray([1.0, float("nan"), 3.0])).tolist()
-    1.0
-    """
-    x = inexact(x)
-    y, n = present(P.sub(x, broadcast(nanmean(x, axis, True), x.aval.shape)), 0)
-    n = sum_(n, axis, None, keepdims)
-    return P.div(sum_(P.square(y), axis, None, keepdims), P.sub(n, fill(n, correction)))
-
-
-@public()
-def nanstd(x: Term, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Term:
-    """The standard deviation over `axis` of the elements that are not NaN.
-
-    >>> import lazygrad as lg
-    >>> lg.nanstd(lg.asarray([1.0, float("nan"), 3.0])).tolist()
-    1.0
-    """
-    return P.sqrt(nanvar(x, axis, correction, keepdims))
-
-
-def without_nan(op: str, best: object, worst: float, x: Term, axis: Axis, keepdims: bool) -> Term:
-    if x.aval.dtype.kind != "f":
-        return best(x, axis, keepdims)
-    out = best(present(x, worst)[0], axis, keepdims)
-    empty = reduce(op, P.all, P.isnan(x), axis, keepdims)
-    return P.where(empty, fill(out, math.nan), out)
-
-
-@public()
-def nanmax(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
-    """The largest element over `axis` that is not NaN; NaN where there is none.
-
-    >>> import lazygrad as lg
-    >>> lg.nanmax(lg.asarray([1.0, float("nan")])).tolist()
-    1.0
-    """
-    return without_nan("nanmax", max_, -math.inf, x, axis, keepdims)
-
-
-@public()
-def nanmin(x: Term, axis: Axis = None, keepdims: bool = False) -> Term:
-    """The smallest element over `axis` that is not NaN; NaN where there is none.
-
-    >>> import lazygrad as lg
-    >>> lg.nanmin(lg.asarray([1.0, float("nan")])).tolist()
-    1.0
-    """
-    return without_nan("nanmin", min_, math.inf, x, axis, keepdims)
+        out = mean_(x, axis, None, keepdims)
+        return (out, fill(out, count(x, axis))) if returned else out
+    a, w = pair("average", inexact(x), weighted_like("average", x, as_term("average", weights), axis))
+    total = sum_(w, axis, None, keepdims)
+    out = P.div(sum_(P.mul(a, w), axis, None, keepdims), total)
+    return (out, total) if returned else out
 
 
 # ---- whole arrays -------------------------------------------------------------------------------------------------------------
@@ -168,8 +90,8 @@ def allclose(x: Operand, y: Operand, rtol: float = 1e-5, atol: float = 1e-8, equ
 
 
 @public()
-def array_equal(x: Term, y: Term) -> Term:
-    """Whether shapes and all elements are equal, as a 0-d bool tensor.
+def array_equal(x: Term, y: Term, equal_nan: bool = False) -> Term:
+    """Whether shapes and all elements are equal, as a 0-d bool tensor; NaN equals NaN if `equal_nan`.
 
     >>> import lazygrad as lg
     >>> bool(lg.array_equal(lg.asarray([1, 2]), lg.asarray([1, 2])))
@@ -177,7 +99,26 @@ def array_equal(x: Term, y: Term) -> Term:
     """
     if x.aval.shape != y.aval.shape:
         return constant(False, (), dtypes.bool_)
-    return all_(P.eq(*pair("array_equal", x, y)))
+    a, b = pair("array_equal", x, y)
+    same = P.eq(a, b)
+    if equal_nan and a.aval.dtype.kind in "fc":
+        same = P.bit_or(same, P.bit_and(P.isnan(a), P.isnan(b)))
+    return all_(same)
+
+
+@public()
+def array_equiv(x: Term, y: Term) -> Term:
+    """Whether the shapes broadcast and all elements are equal then, as a 0-d bool tensor.
+
+    >>> import lazygrad as lg
+    >>> bool(lg.array_equiv(lg.asarray([1, 1]), lg.asarray(1)))
+    True
+    """
+    try:
+        broadcast_shapes("array_equiv", x.aval.shape, y.aval.shape)
+    except ShapeError:
+        return constant(False, (), dtypes.bool_)
+    return all_(P.eq(*pair("array_equiv", x, y)))
 
 
 @public()
