@@ -223,3 +223,7 @@ ROWS.update(FOURIER)
 from samples_special import SAMPLES as SPECIAL  # noqa: E402
 
 ROWS.update(SPECIAL)
+
+from samples_windows import SAMPLES as WINDOWS  # noqa: E402
+
+ROWS.update(WINDOWS)

@@ -251,7 +251,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"), AXIS),
     **dict.fromkeys((f"scatter_{name}" for name in ("set", "add", "mul", "max", "min")), _scatter),
     **dict.fromkeys([p.name for p in POINTWISE], pointwise),
-    **dict.fromkeys(("expm", "swaps", "unswaps"), leading),
+    **dict.fromkeys(("expm", "swaps", "unswaps", "shear"), leading),
     **dict.fromkeys(("rfft", "irfft"), AXIS), "fft": AXES,
 }
 

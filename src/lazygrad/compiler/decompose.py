@@ -9,14 +9,14 @@ from ..prims.call import inlined
 
 
 def simpler(t: Term) -> Term | None:
-    """What the rule of a `Decompose` Prim makes of `t`; None for any other."""
+    """What the rule of a `Decompose` or `Convolution` Prim makes of `t`; None for any other."""
     form = t.op.lowering
-    return form.rule(t, *t.args, **t.keywords) if isinstance(form, B.Decompose) else None
+    return form.rule(t, *t.args, **t.keywords) if isinstance(form, (B.Decompose, B.Convolution)) else None
 
 
 def decompose(roots: list[Term], caps: Caps) -> list[Term]:
-    """`roots` without Prims of the `Decompose` and `Inline` forms; what takes their place is decomposed again."""
-    if not any([isinstance(t.op.lowering, (B.Decompose, B.Inline)) for t in toposort(roots)]):
+    """`roots` without Prims of the `Decompose`, `Convolution` and `Inline` forms; what takes their place is decomposed again."""
+    if not any([isinstance(t.op.lowering, (B.Decompose, B.Convolution, B.Inline)) for t in toposort(roots)]):
         return roots
     results: dict[Term, list[Term]] = {}         # of calls
     return rewrite(roots, lambda t: inlined(t, results) or simpler(t))

@@ -72,6 +72,15 @@ class Contraction:
 
 
 @record
+class Convolution:
+    """Sums of products over windows (see `prims.convolution`). Where a backend has no step for it: `rule(out, x, w, **params)`,
+    in simpler Prims.
+    """
+
+    rule: Callable
+
+
+@record
 class Decompose:
     """Rewritten before lowering: `rule(out, *args, **params) -> Term` in simpler Prims."""
 
@@ -107,7 +116,7 @@ class Leaf:
     """A source: its buffer is a plan's input."""
 
 
-Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Decompose | Host | Control | Inline | Pick | Leaf
+Lowering = Elementwise | Index | Reduction | Scan | Scatter | Contraction | Convolution | Decompose | Host | Control | Inline | Pick | Leaf
 
 
 # ---- derivative forms -----------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def _embed_aval(x: Aval, *, shape: Shape, start: Shape, step: Shape) -> Aval:
     return aval(shape, x.dtype)
 
 
-def _place(i: S.Scalar, n: int, low: int, by: int) -> tuple[S.Scalar, S.Scalar | None]:
+def place(i: S.Scalar, n: int, low: int, by: int) -> tuple[S.Scalar, S.Scalar | None]:
     """The j in [0, n) with low + j * by == i, and the condition that there is one (None: always)."""
     if n == 1:
         return S.index(0), _equals(i, low)
@@ -203,7 +203,7 @@ def _embed_index(at, idx, out, *, shape: Shape, start: Shape, step: Shape):
     x = out.args[0].aval
     if x.size == 0:
         return S.const(0, x.dtype)
-    places = [_place(i, n, low, by) for i, n, low, by in zip(idx, x.shape, start, step, strict=True)]
+    places = [place(i, n, low, by) for i, n, low, by in zip(idx, x.shape, start, step, strict=True)]
     return at(0, tuple([j for j, _ in places]), mask=S.both(*[ok for _, ok in places]))
 
 
@@ -220,6 +220,68 @@ def cut(x: Term, axis: int, start: int, size: int) -> Term:
     shape, low = list(x.aval.shape), [0] * x.aval.ndim
     shape[axis], low[axis] = size, start
     return slice_(x, start=tuple(low), step=(1,) * len(low), shape=tuple(shape))
+
+
+# ---- shear: what windows are made of -----------------------------------------------------------------------------------
+
+def _shear_aval(x: Aval, *, step: Shape, by: Shape, start: Shape, every: Shape, count: Shape) -> Aval:
+    n = len(count)
+    if not len(step) == len(by) == len(start) == len(every) == n or x.ndim < 2 * n:
+        raise ShapeError("shear", f"{x.shape}, count {count}", f"{n} axes, as many more and one number of each kind for them are needed")
+    if any([m < 1 for m in (*step, *every)]) or any([m < 0 for m in count]):
+        raise ShapeError("shear", f"step {step}, every {every}, count {count}", "steps are positive and counts not negative")
+    return aval((*x.shape[:x.ndim - 2 * n], *count, *x.shape[x.ndim - n:]), x.dtype)
+
+
+def _sheared(size: int, taps: int, step: int, by: int, start: int, every: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(position for every (i, k), whether there is one)."""
+    at = np.arange(count)[:, None] * step + np.arange(taps) * by + start
+    ok = (at % every == 0) & (at >= 0) & (at < size * every)
+    return np.where(ok, at // every, 0), ok
+
+
+def _shear_numpy(x: np.ndarray, *, step: Shape, by: Shape, start: Shape, every: Shape, count: Shape) -> np.ndarray:
+    n = len(count)
+    sizes, taps, lead = x.shape[x.ndim - 2 * n:x.ndim - n], x.shape[x.ndim - n:], x.shape[:x.ndim - 2 * n]
+    if not x.size:
+        return np.zeros((*lead, *count, *taps), x.dtype)
+    places, inside = [], np.ones((1,) * (2 * n), bool)
+    for a, row in enumerate(zip(sizes, taps, step, by, start, every, count, strict=True)):
+        shape = [1] * (2 * n)
+        shape[a], shape[n + a] = count[a], taps[a]
+        at, ok = _sheared(*row)
+        places.append(at.reshape(shape))
+        inside = inside & ok.reshape(shape)
+    own = [np.arange(k).reshape((-1,) + (1,) * (n - 1 - a)) for a, k in enumerate(taps)]
+    return np.where(inside, x[(..., *places, *own)], x.dtype.type(0))
+
+
+def _shear_index(at, idx, out, *, step: Shape, by: Shape, start: Shape, every: Shape, count: Shape):
+    x, n = out.args[0].aval, len(count)
+    if x.size == 0:
+        return S.const(0, x.dtype)
+    lead = x.ndim - 2 * n
+    found, ok = [], []
+    for a, (size, taps) in enumerate(zip(x.shape[lead:lead + n], x.shape[lead + n:], strict=True)):
+        below = max(-(start[a] + min(by[a] * (taps - 1), 0)), 0)              # how far the position falls below 0
+        i, k = idx[lead + a], idx[lead + n + a]
+        position = S.iadd(S.iadd(S.imul(i, step[a]), S.imul(k, by[a])), S.index(start[a] + below))
+        j, inside = place(position, size, below, every[a])
+        found.append(j)
+        ok.append(inside)
+    return at(0, (*idx[:lead], *found, *idx[lead + n:]), mask=S.both(*ok))
+
+
+def _shear_transpose(ct: Term, out: Term, x: Term, *, step: Shape, by: Shape, start: Shape, every: Shape, count: Shape) -> tuple[Term]:
+    n = len(count)
+    return (shear(ct, step=every, by=tuple([-b for b in by]), start=tuple([-s for s in start]), every=step,
+                  count=x.aval.shape[x.aval.ndim - 2 * n:x.aval.ndim - n]),)
+
+
+# out[..., i, k] = x[..., (i * step + k * by + start) / every, k], 0 where that is no position of x; i and k stand for several axes each.
+# A window is the shear of a broadcast: window[i, k] = x[i * stride + k * dilation - padding].
+shear = Prim("shear", _shear_numpy, _shear_aval, Index(_shear_index), Linear((0,), _shear_transpose, moves_mask=True),
+             names=("step", "by", "start", "every", "count"))
 
 
 # ---- concatenate ----------------------------------------------------------------------------------------------------
