@@ -13,7 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..functions.table import FUNCTIONS, SPACES
-from . import activations, convolution, interpolation, pooling  # noqa: F401  (they fill the table)
+from . import (  # noqa: F401  (they fill the table)
+    activations,
+    convolution,
+    interpolation,
+    noise,
+    normalization,
+    pooling,
+    tables,
+)
 
 # names that the main namespace has too
 SHARED = ("relu", "leaky_relu", "elu", "silu", "gelu", "sigmoid", "tanh", "softmax", "log_softmax", "logsumexp")

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 
-from ..errors import DTypeError, ShapeError
+from ..errors import DataError, ShapeError
 from ..functions.composite import above, fill, leaky_relu, scale, silu
-from ..functions.elementwise import ordered
 from ..functions.movement import cut
-from ..functions.promotion import P, alike, broadcast, cast, inexact, one_axis, pair, reshaped
+from ..functions.promotion import P, alike, broadcast, cast, one_axis, pair, reshaped
 from ..functions.random_continuous import gumbel
 from ..functions.random_uniform import uniform
 from ..functions.reductions import softmax
@@ -20,13 +19,9 @@ from ..functions.statistics import one_hot
 from ..functions.table import public
 from ..ir.term import Term
 from ..lift import Operand
+from .operands import keyed, real
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946      # Klambauer et al. 2017, (14)
-
-
-def real(op: str, x: Term) -> Term:
-    """x as floating numbers; complex ones are refused."""
-    return ordered(op, (inexact(x),))[0]
 
 
 def between(x: Term, low: float, high: float) -> Term:
@@ -57,7 +52,7 @@ def hardtanh(x: Term, min_val: float = -1.0, max_val: float = 1.0) -> Term:
     [-1.0, 0.5, 1.0]
     """
     if not min_val <= max_val:
-        raise DTypeError("hardtanh", f"min_val={min_val}, max_val={max_val}", "nothing lies between", "min_val is the smaller one")
+        raise DataError("hardtanh", f"min_val={min_val}, max_val={max_val}", "nothing lies between", "min_val is the smaller one")
     return between(real("hardtanh", x), min_val, max_val)
 
 
@@ -109,13 +104,6 @@ def rrelu(key: Term | None, x: Term, lower: float = 1 / 8, upper: float = 1 / 3,
     return P.where(P.gt(x, fill(x, 0)), x, P.mul(slope, x))
 
 
-def keyed(op: str, key: Term | None) -> Term:
-    """The key, which must be there."""
-    if key is None:
-        raise DTypeError(op, "key None", "random numbers need a key", "pass lazygrad.random.key(seed), or a part of a split")
-    return key
-
-
 @public(space="nn")
 def hardsigmoid(x: Term) -> Term:
     """(x + 3) / 6 limited to [0, 1]. The gradient is 0 at both ends.
@@ -165,7 +153,7 @@ def softshrink(x: Term, lambd: float = 0.5) -> Term:
     [-0.5, 0.0, 0.25]
     """
     if not lambd >= 0:
-        raise DTypeError("softshrink", f"lambd={lambd}", "it is how far numbers move towards 0", "pass 0 or more")
+        raise DataError("softshrink", f"lambd={lambd}", "it is how far numbers move towards 0", "pass 0 or more")
     x = real("softshrink", x)
     l = fill(x, lambd)
     moved = P.where(P.gt(x, l), P.sub(x, l), P.add(x, l))
@@ -183,7 +171,7 @@ def celu(x: Term, alpha: float = 1.0) -> Term:
     [-0.5, 2.0]
     """
     if not alpha:
-        raise DTypeError("celu", f"alpha={alpha}", "it divides", "pass another number")
+        raise DataError("celu", f"alpha={alpha}", "it divides", "pass another number")
     x = real("celu", x)
     return P.where(P.gt(x, fill(x, 0)), x, scale(P.expm1(scale(x, 1 / alpha)), alpha))
 
@@ -209,7 +197,7 @@ def softplus(x: Term, beta: float = 1.0, threshold: float = 20.0) -> Term:
     [0.0, 0.3465999960899353, 1000.0]
     """
     if not beta:
-        raise DTypeError("softplus", f"beta={beta}", "it divides", "pass another number")
+        raise DataError("softplus", f"beta={beta}", "it divides", "pass another number")
     x = real("softplus", x)
     y = x if beta == 1 else scale(x, beta)
     soft = P.logaddexp(y, fill(y, 0))
@@ -323,7 +311,7 @@ def gumbel_softmax(key: Term, logits: Term, tau: float = 1.0, hard: bool = False
     [0.0, 1.0, 0.0]
     """
     if not tau > 0:
-        raise DTypeError("gumbel_softmax", f"tau={tau}", "a temperature is positive", "pass a small number for sharp samples")
+        raise DataError("gumbel_softmax", f"tau={tau}", "a temperature is positive", "pass a small number for sharp samples")
     x = real("gumbel_softmax", logits)
     k = one_axis("gumbel_softmax", axis, x.aval.ndim)
     noise = gumbel.rule(keyed("gumbel_softmax", key), x.aval.shape, x.aval.dtype)
