@@ -411,7 +411,8 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         aligned = walk.aligned(t)
         if kind == INLINE and t not in stored:
             key = uses.get(t, MANY)
-            if (key == MANY and cost[t] >= DEAR) or key == INDEX:
+            repeats = t.op.name == "broadcast_to" and t.aval.size > t.args[0].aval.size       # what it repeats is stored, not t
+            if (key == MANY and cost[t] >= DEAR and not repeats) or key == INDEX:
                 extra.add(t)
                 key = need[t], t.aval.shape
         elif kind in (INLINE, REDUCE):
@@ -427,8 +428,8 @@ def _shared(order, kinds, need, stored, walk, roots, sources, into) -> tuple[set
         for a in dict.fromkeys(walk.made_of(t)):
             if kinds[a] == INLINE and a not in stored:
                 indexed = data_indexed and a is not t.args[0] and a is not last
-                repeats = spreads and space_size(t) > a.aval.size and cost[a] >= DEAR
-                use(a, INDEX if indexed and cost[a] > INDEX_COST else MANY if repeats else key)
+                again = spreads and space_size(t) > a.aval.size and cost[a] >= DEAR
+                use(a, INDEX if indexed and cost[a] > INDEX_COST else MANY if again else key)
             elif kinds[a] is LEAF:
                 use(a, key)
     late = set()
