@@ -109,7 +109,7 @@ class Machine:
         return int(index)
 
     def touch(self, buffer: int, i: int, writes: bool) -> None:
-        """Two grid steps may only share an element that both read."""
+        """Two grid steps, or chunks, may only share an element that both read."""
         key = id(self.buffers[buffer]), i
         if self.writers.get(key, self.step) != self.step or (writes and self.readers.get(key, {self.step}) != {self.step}):
             raise RuntimeError(f"step {self.step} {'writes' if writes else 'reads'} b{buffer}[{i}], which another step touches")
@@ -169,6 +169,9 @@ class Machine:
             self.carries[c.name] = identity(c.monoid, c.dtype)
             self.monoids[c.name] = c.monoid
         self.carries.update([(s.name, self.scalar(s.start)) for s in loop.states])
+        if loop.grain:
+            self.chunks(loop)
+            return
         grid, before = loop.mode == "grid", self.step
         for i in self.order(loop.extent) if grid else range(loop.extent):
             self.variables[loop.var] = i
@@ -179,6 +182,21 @@ class Machine:
             for s in loop.states:
                 self.carries[s.name] = self.assigned.pop(s.name)
         self.step = before
+
+    def chunks(self, loop: Loop) -> None:
+        """Chunks in `order`, which may share an element that all only read; their totals are joined in their own order."""
+        start, before, totals = dict(self.carries), self.step, {}
+        self.writers, self.readers = {}, {}
+        for chunk in self.order(-(-loop.extent // loop.grain)):
+            self.carries, self.step = dict(start), (*before, chunk)
+            for i in range(chunk * loop.grain, min((chunk + 1) * loop.grain, loop.extent)):
+                self.variables[loop.var] = i
+                self.body(loop.body)
+            totals[chunk] = self.carries
+        self.carries, self.step, self.writers, self.readers = start, before, {}, {}
+        for chunk in sorted(totals):
+            for c in loop.carries:
+                self.carries[c.name] = S.OPS[c.monoid].numpy(self.carries[c.name], totals[chunk][c.name])
 
     def scalar(self, s: S.Scalar) -> Any:
         """The present value of one scalar."""

@@ -90,6 +90,9 @@ class Loop:
     `overrun`: a vector loop (or the only grid loop) may run past `extent` up to a whole vector: every buffer it touches is padded and what it
     writes there is never read.
 
+    `grain`: where it is not 0, the steps come in chunks of so many (the last may be shorter), which may run in any order and at the same
+    time: no two touch an element that one of them writes. A carry starts in every chunk; the totals of the chunks are joined in their order.
+
     `test`: a serial loop ends before the first step at which it is false (and after `extent` steps at the latest). Inside of a
     vector or grid loop every step of that one ends its own.
     """
@@ -102,6 +105,7 @@ class Loop:
     overrun: bool = False
     states: tuple[State, ...] = ()
     test: Scalar | None = None
+    grain: int = 0
 
 
 type_names = (Loop, Store, Combine, Accumulate, Assign, Check)
@@ -189,7 +193,8 @@ def text(kernel: Kernel) -> str:
                 for c in s.states:
                     lines.append(f"{pad}{c.name}: {c.dtype} = {said(c.start)}")
                 going = f" while {said(s.test)}" if s.test is not None else ""
-                lines.append(f"{pad}for {s.var} in {s.extent} {s.mode}{' overrun' if s.overrun else ''}{going}:")
+                chunks = f" by {s.grain}" if s.grain else ""
+                lines.append(f"{pad}for {s.var} in {s.extent}{chunks} {s.mode}{' overrun' if s.overrun else ''}{going}:")
                 show(s.body, depth + 1)
             elif isinstance(s, Store):
                 lines.append(f"{pad}b{s.buffer}[{said(s.index)}] = {said(s.value)}")

@@ -188,7 +188,7 @@ class Caps:
 
     `grid`: kernels run as many threads: outer loops whose steps are independent get mode "grid". `threads`: how many threads
     keep the device busy. `rows`: whether the threads of a group can share the inner loops of one grid step (else a
-    grid step is one thread's). `epilogue`: Gemm steps may have one.
+    grid step is one thread's). `epilogue`: Gemm steps may have one. `chunks`: loops may have a grain (see `kernel.Loop`).
     """
 
     name: str
@@ -201,3 +201,4 @@ class Caps:
     rows: bool = False
     epilogue: bool = False
     turns: int = 0                               # of a loop in one grid step at most; 0: any number
+    chunks: bool = False

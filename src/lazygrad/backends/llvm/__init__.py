@@ -48,7 +48,7 @@ def _caps() -> Caps:
     from .scalars import CAPS_OPS
 
     ops = frozenset(CAPS_OPS)
-    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes())
+    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes(), chunks=True)
 
 
 def __getattr__(name: str) -> Any:
@@ -80,27 +80,31 @@ class Executable:
     """A program that runs. Keep it as long as the address `native` is in use.
 
     `native`: the address of `void body(ptr args)`, None where Host steps need Python. `seconds`: spent on compiling,
-    `from_cache`: all code came from the disk. `arena`, `work`, `faults` are the program's.
+    `from_cache`: all code came from the disk. `regions`: whether threads share some of it. `arena`, `work`, `faults` are the program's.
     """
 
-    __slots__ = ("_code", "_make", "_parts", "_program", "arena", "faults", "from_cache", "native", "seconds", "work")
+    __slots__ = ("_code", "_make", "_parts", "_program", "arena", "faults", "from_cache", "native", "regions", "seconds", "work")
 
     def __init__(self, program: Program) -> None:
         emitted = _emit(program)
         functions = [p for p in emitted.parts if not isinstance(p, Host)]
-        self._take(program, jit.native(emitted.text) if functions else None, emitted.parts)
+        self._take(program, jit.native(emitted.text) if functions else None, emitted.parts, emitted.regions)
         self._program: Program | None = program
 
     @classmethod
     def recalled(cls, found: Known, code: jit.Native, make: Callable[[], Program]) -> Executable:
         """An executable whose program is made only when somebody looks at it."""
         exe = cls.__new__(cls)
-        exe._take(found, code, (BODY,))
+        exe._take(found, code, (BODY,), found.regions)
         exe._program, exe._make = None, make
         return exe
 
-    def _take(self, about: Program | Known, code: jit.Native | None, parts: tuple[str | Host, ...]) -> None:
-        self.arena, self.work, self.faults = about.arena, about.work, about.faults
+    def _take(self, about: Program | Known, code: jit.Native | None, parts: tuple[str | Host, ...], regions: bool) -> None:
+        self.arena, self.work, self.faults, self.regions = about.arena, about.work, about.faults, regions
+        if regions:
+            from . import pool
+
+            pool.prepare()
         self._code = code
         self.seconds = code.seconds if code else 0.0
         self.from_cache = code.from_cache if code else True
@@ -166,7 +170,7 @@ def recall(request: str, make: Callable[[], Program]) -> Executable:
     exe = build(program)
     if at is not None and exe.native is not None:
         blas = any(isinstance(step, Gemm) for step in every(program))
-        known.remember(at, known.Known(program.arena, program.work, blas, exe._code.key, program.faults))
+        known.remember(at, known.Known(program.arena, program.work, blas, exe.regions, exe._code.key, program.faults))
     return exe
 
 

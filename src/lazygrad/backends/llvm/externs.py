@@ -26,8 +26,9 @@ PYTHON = ("Py_IncRef", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread",
           "PyObject_Vectorcall", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyLong_AsLongLong", "PyLong_FromLongLong",
           "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyErr_Occurred", "PyErr_Clear",
           "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals")
+POOL = ("region", "pool")                  # of the thread pool: 0 until it is made
 _LIBM = tuple(n + suffix for n in LIBM1 + LIBM2 + LIBM3 for suffix in ("", "f"))
-NAMES = BLAS + _LIBM + MEMORY + PYTHON
+NAMES = BLAS + _LIBM + MEMORY + PYTHON + POOL
 INDEX = {n: i for i, n in enumerate(NAMES)}
 
 
@@ -125,7 +126,7 @@ _made: list[np.ndarray] = []           # the first table made is the table, whic
 def _table() -> np.ndarray:
     libraries = _libraries()
     out = np.zeros(len(NAMES), np.int64)
-    for name in NAMES[len(BLAS):]:
+    for name in NAMES[len(BLAS):-len(POOL)]:
         for library in ([ctypes.pythonapi] if name in PYTHON else libraries):
             function = getattr(library, name, None)
             if function is not None:
@@ -153,6 +154,6 @@ def missing_blas() -> bool:
 
 
 def missing(names: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The names among `names` (all but BLAS by default) that this system lacks."""
+    """The names among `names` (all but those of BLAS and the pool by default) that this system lacks."""
     addresses = table()
-    return tuple(n for n in (NAMES[len(BLAS):] if names is None else names) if not addresses[INDEX[n]])
+    return tuple(n for n in (NAMES[len(BLAS):-len(POOL)] if names is None else names) if not addresses[INDEX[n]])

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop, Stmt, Store
 from ...ir.scalar import CONST, I64, LOAD, VAR, Scalar
-from . import recurrence, scalars
+from . import recurrence, regions, scalars
 from .recurrence import accumulated
 from .text import Builder, Function, Module, element, stored, typed
 from .values import INDEX, VOLATILE, Values, Vector, parts
@@ -37,21 +37,27 @@ def write(module: Module, name: str, kernel: Kernel, lanes_bytes: int = 64, writ
     attribute = "noalias " if distinct else ""
     head = ", ".join([f"ptr {attribute}%b{i}" for i in range(len(kernel.params))] + ["ptr %x"])
     fn = Function(module, f"define internal void @{name}({head}) nounwind")
-    _Writer(fn, kernel, lanes_bytes, written).run_all()
+    _Writer(fn, kernel, lanes_bytes, written, attribute).run_all()
     module.functions.append(fn.text())
 
 
 class _Writer:
     """One function being written. `state[name]`: the running values of a carry, one per unrolled copy."""
 
-    def __init__(self, fn: Function, kernel: Kernel, lanes_bytes: int, written: frozenset[int]) -> None:
-        self.fn, self.kernel, self.lanes_bytes = fn, kernel, lanes_bytes
+    def __init__(self, fn: Function, kernel: Kernel, lanes_bytes: int, written: frozenset[int], attribute: str = "") -> None:
+        self.fn, self.kernel, self.lanes_bytes, self.attribute = fn, kernel, lanes_bytes, attribute
         self.values = Values(fn, kernel, written)
         self.carries: dict[str, Carry] = {}
         self.state: dict[str, list[str]] = {}
         self.copy = 0
         self.assigned: dict[str, str] = {}           # states, as this step leaves them
         self.live: str | None = None                 # lanes that still go on in a loop with a test of their own
+
+    def inside(self, fn: Function) -> _Writer:
+        """The writer of a part of this kernel in a function of its own, whose parameters have the same names."""
+        inner = _Writer(fn, self.kernel, self.lanes_bytes, self.values.written, self.attribute)
+        inner.carries = dict(self.carries)
+        return inner
 
     def run_all(self) -> None:
         checks = [n for n in accumulated(self.kernel.body) if n.startswith("!")]
@@ -174,8 +180,17 @@ class _Writer:
         if self.crosses(s):
             self.tiles(s, s.body[0])
             return
+        if regions.count(s, s.extent) > 1:
+            totals = regions.run(self, s, names, s.extent, lambda w, first, last: w.rows(s, names, first, last))
+            for n in names:
+                self.state[n] = [self.join(n, self.state[n][0], totals[n])]
+        else:
+            self.steps(s, names, "0", str(s.extent))
+
+    def steps(self, s: Loop, names: list[str], first: str, last: str) -> None:
+        """Steps `first` to `last`, one after another."""
         carried = [(typed(element(self.carries[n].dtype), self.lanes), self.state[n][0]) for n in names]
-        with self.fn.loop("0", str(s.extent), 1, carried) as l:
+        with self.fn.loop(first, last, 1, carried) as l:
             for n, value in zip(names, l.values, strict=True):
                 self.state[n] = [value]
             with self.values.scope(l.before, s.var, l.i):
@@ -183,6 +198,12 @@ class _Writer:
             l.next = [self.state[n][0] for n in names]
         for n, value in zip(names, l.next, strict=True):
             self.state[n] = [value]
+
+    def rows(self, s: Loop, names: list[str], first: str, last: str) -> dict[str, str]:
+        """`steps` of a chunk; the totals."""
+        self.state = {n: [self.start(self.carries[n], 0)] for n in names}
+        self.steps(s, names, first, last)
+        return {n: self.state[n][0] for n in names}
 
     # ---- tiles
     def crosses(self, s: Loop) -> bool:
@@ -204,24 +225,32 @@ class _Writer:
 
     def tiles(self, s: Loop, inner: Loop) -> None:
         """for tile of rows: for vector: for row of the tile: the lines of memory that a vector touches stay at hand."""
-        fn, v = self.fn, self.values
+        whole = s.extent - s.extent % TILE
+        if s.grain % TILE == 0 and regions.count(s, whole) > 1:
+            regions.run(self, s, [], whole, lambda w, first, last: w.whole_tiles(s, inner, first, last))
+        else:
+            self.whole_tiles(s, inner, "0", str(whole))
+        if whole < s.extent:
+            self.tile(s, inner, str(whole), str(s.extent))
+
+    def whole_tiles(self, s: Loop, inner: Loop, first: str, last: str) -> dict[str, str]:
+        """The tiles of rows `first` to `last`; there are no totals."""
+        with self.fn.loop(first, last, TILE) as l, self.values.scope(l.before, f"{s.var} tile", l.i):
+            self.tile(s, inner, l.i, self.fn.emit(f"add i64 {l.i}, {TILE}"))
+        return {}
+
+    def tile(self, s: Loop, inner: Loop, first: str, last: str) -> None:
+        """The tile of rows `first` to `last`."""
         lanes = self.width(inner)
 
-        def tile(first: str, last: str) -> None:
-            def rows() -> None:
-                with fn.loop(first, last, 1) as l, v.scope(l.before, s.var, l.i):
-                    self.statements(list(inner.body))
+        def rows() -> None:
+            with self.fn.loop(first, last, 1) as l, self.values.scope(l.before, s.var, l.i):
+                self.statements(list(inner.body))
 
-            at = self.part(inner, [], 0, inner.extent // lanes, lanes, lanes, 1, rows)
-            rest = inner.extent % lanes
-            if rest:
-                self.part(inner, [], at, 1, max(2, 1 << (rest - 1).bit_length()), rest, 1, rows)
-
-        whole = s.extent - s.extent % TILE
-        with fn.loop("0", str(whole), TILE) as l, v.scope(l.before, f"{s.var} tile", l.i):
-            tile(l.i, fn.emit(f"add i64 {l.i}, {TILE}"))
-        if whole < s.extent:
-            tile(str(whole), str(s.extent))
+        at = self.part(inner, [], 0, inner.extent // lanes, lanes, lanes, 1, rows)
+        rest = inner.extent % lanes
+        if rest:
+            self.part(inner, [], at, 1, max(2, 1 << (rest - 1).bit_length()), rest, 1, rows)
 
     # ---- vector loops
     def width(self, s: Loop) -> int:
@@ -250,11 +279,18 @@ class _Writer:
             whole, rest = whole + 1, 0
         copies = self.copies(s, names, whole)
         before = {n: self.state[n][0] for n in names}
+        totals: dict[str, str] = {}
+        at, end = 0, whole // copies * copies * lanes
+        if s.grain % (lanes * copies) == 0 and regions.count(s, end) > 1:
+            totals = regions.run(self, s, names, end, lambda w, first, last: w.columns(s, names, lanes, copies, first, last))
+            at, whole, copies = end, whole % copies, 1
         for n in names:
             self.state[n] = [self.start(self.carries[n], lanes)] * copies
-        at = self.part(s, names, 0, whole // copies, lanes, lanes, copies)
+        at = self.part(s, names, at, whole // copies, lanes, lanes, copies)
         at = self.part(s, names, at, whole % copies, lanes, lanes, 1)
-        totals = {n: self.total(self.carries[n], self.state[n], lanes) for n in names} if whole else {}
+        for n in names if whole else ():
+            total = self.total(self.carries[n], self.state[n], lanes)
+            totals[n] = self.join(n, totals[n], total) if n in totals else total
         if rest:
             fewer = max(2, 1 << (rest - 1).bit_length())
             for n in names:
@@ -262,10 +298,16 @@ class _Writer:
             self.part(s, names, at, 1, fewer, rest, 1)
             for n in names:
                 tail = self.total(self.carries[n], self.state[n], fewer)
-                totals[n] = self.join(n, totals[n], tail) if whole else tail
+                totals[n] = self.join(n, totals[n], tail) if n in totals else tail
         own = {c.name for c in s.carries}
         for n in names:
             self.state[n] = [totals[n] if n in own else self.join(n, before[n], totals[n])]
+
+    def columns(self, s: Loop, names: list[str], lanes: int, copies: int, first: str, last: str) -> dict[str, str]:
+        """Elements `first` to `last` of a chunk, in whole vectors; the totals."""
+        self.state = {n: [self.start(self.carries[n], lanes)] * copies for n in names}
+        self.span(s, names, first, last, lanes, lanes, copies)
+        return {n: self.total(self.carries[n], self.state[n], lanes) for n in names}
 
     def join(self, name: str, a: str, b: str) -> str:
         return scalars.emit(self.carries[name].monoid, self.values.builder(0, self.carries[name].dtype), a, b)
@@ -292,14 +334,19 @@ class _Writer:
         if count == 1:
             self.vectors(s, self.fn.split(), "0", at, lanes, active, copies, body)
             return end
+        self.span(s, names, str(at), str(end), lanes, active, copies, body)
+        return end
+
+    def span(self, s: Loop, names: list[str], first: str, last: str, lanes: int, active: int, copies: int,
+             body: Callable[[], None] | None = None) -> None:
+        """Elements `first` to `last` in steps of `copies` vectors."""
         kinds = [typed(element(self.carries[n].dtype), lanes) for n in names for _ in range(copies)]
         carried = list(zip(kinds, [self.state[n][u] for n in names for u in range(copies)], strict=True))
-        with self.fn.loop(str(at), str(end), step, carried) as l:
+        with self.fn.loop(first, last, lanes * copies, carried) as l:
             for j, n in enumerate(names):
                 self.state[n][:copies] = l.values[j * copies:(j + 1) * copies]
             self.vectors(s, l.before, l.i, 0, lanes, active, copies, body)
             l.next = [self.state[n][u] for n in names for u in range(copies)]
-        return end
 
     def vectors(self, s: Loop, before: list[str], i: str, offset: int, lanes: int, active: int, copies: int,
                 body: Callable[[], None] | None = None) -> None:

@@ -19,11 +19,12 @@ FOLDERS = ("", "compiler", "prims", "ir", "backends", os.path.join("backends", "
 
 
 class Known(NamedTuple):
-    """`blas`: the code multiplies matrices; `code`: the key of the object; the others as in Program."""
+    """`blas`: the code multiplies matrices; `regions`: threads share work; `code`: the key of the object; the others as in Program."""
 
     arena: int
     work: int
     blas: bool
+    regions: bool
     code: bytes
     faults: tuple[tuple[str, str], ...]
 
@@ -59,8 +60,8 @@ def recall(at: bytes) -> Known | None:
     if data is None:
         return None
     try:
-        code, arena, work, blas, *faults = data.decode().split("\n")
-        return Known(int(arena), int(work), blas == "1", bytes.fromhex(code), tuple([(op, message) for op, message in zip(faults[::2], faults[1::2], strict=True)]))
+        code, arena, work, blas, regions, *faults = data.decode().split("\n")
+        return Known(int(arena), int(work), blas == "1", regions == "1", bytes.fromhex(code), tuple([(op, message) for op, message in zip(faults[::2], faults[1::2], strict=True)]))
     except ValueError:
         return None
 
@@ -69,4 +70,4 @@ def remember(at: bytes, known: Known) -> None:
     """Keeps it, unless a message has more than one line."""
     words = [word for fault in known.faults for word in fault]
     if not any("\n" in word for word in words):
-        objects().put(at, "\n".join((known.code.hex(), str(known.arena), str(known.work), str(int(known.blas)), *words)).encode())
+        objects().put(at, "\n".join((known.code.hex(), str(known.arena), str(known.work), str(int(known.blas)), str(int(known.regions)), *words)).encode())

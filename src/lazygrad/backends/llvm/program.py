@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir.program import Branch, Call, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import flow, gemm, kernels
+from . import flow, gemm, kernels, regions
 from .flow import ARENA, FIRST
 from .target import Target
 from .text import Builder, Function, Module, element
@@ -19,11 +19,15 @@ SLOT_BITS = 20                   # a table entry is slot + (byte offset << SLOT_
 
 @record
 class Emitted:
-    """`text` of a whole module. `parts` in order: names of functions `void name(ptr args)`, and Host steps between them."""
+    """`text` of a whole module. `parts` in order: names of functions `void name(ptr args)`, and Host steps between them.
+
+    `regions`: whether there is work for the threads of the pool.
+    """
 
     text: str
     parts: tuple[str | Host, ...]
     blas: bool
+    regions: bool
 
 
 def emit(program: Program, target: Target, name: str = "body") -> Emitted:
@@ -43,7 +47,7 @@ def emit(program: Program, target: Target, name: str = "body") -> Emitted:
         elif s or not several:
             parts.append(f"{name}{number // 2}" if several else name)
             w.segment(parts[-1], s)
-    return Emitted(w.module.text(), tuple(parts), multiplies(program))
+    return Emitted(w.module.text(), tuple(parts), multiplies(program), regions.NAME in w.module.helpers)
 
 
 def multiplies(program: Program) -> bool:

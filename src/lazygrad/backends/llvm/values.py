@@ -97,6 +97,14 @@ class Values:
         outer.chunk = None
         self._levels.clear()
 
+    def given(self, s: Scalar, value: str) -> None:
+        """Say what a loop variable or a total is that this function is given."""
+        if s.op is VAR:
+            self.vars[s.params[0]] = value
+            self._set(self.bit("v" + s.params[0]))
+        else:
+            self.finish(s.params[0], value)
+
     def finish(self, carry: str, total: str) -> None:
         """Say what a carry came to; values of an earlier carry of that name are forgotten."""
         bit = self.bit("c" + carry)
