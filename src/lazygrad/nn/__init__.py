@@ -15,8 +15,11 @@ from typing import Any
 from ..functions.table import FUNCTIONS, SPACES
 from . import (  # noqa: F401  (they fill the table)
     activations,
+    classes,
+    contrasts,
     convolution,
     interpolation,
+    losses,
     noise,
     normalization,
     pooling,

@@ -15,12 +15,18 @@ from ..ir.term import Term
 from .operands import wide
 
 
+def signed(i: Term) -> Term:
+    """Integers as int32 or int64."""
+    if i.aval.dtype in (dtypes.int32, dtypes.int64):
+        return i
+    return P.cast(i, dtype=dtypes.int32 if i.aval.dtype.itemsize < 4 else dtypes.int64)
+
+
 def numbers(op: str, i: Term, n: int) -> Term:
     """Integers as int32 or int64 where negative ones lie outside of n too."""
     if i.aval.dtype.kind not in "iu":
         raise DTypeError(op, str(i.aval.dtype), "integers are expected", "cast to int64")
-    if i.aval.dtype not in (dtypes.int32, dtypes.int64):
-        i = P.cast(i, dtype=dtypes.int32 if i.aval.dtype.itemsize < 4 else dtypes.int64)
+    i = signed(i)
     return P.where(P.lt(i, fill(i, 0)), fill(i, n), i)
 
 
