@@ -80,6 +80,7 @@ ELSEWHERE = {
                      "while_loop", "fori_loop", "scan", "map", "compile",
                      "checkpoint", "custom_vjp", "custom_jvp"), "transforms"),
     **dict.fromkeys(("get_num_threads", "set_num_threads"), "backends.llvm.pool"),
+    **dict.fromkeys(("mgrid", "ogrid", "r_", "c_", "s_", "index_exp"), "functions.grids"),
 }
 __all__ += ELSEWHERE
 

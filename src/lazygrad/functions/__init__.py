@@ -27,9 +27,18 @@ later("stacking", """atleast_3d column_stack dstack append block array_split hsp
       flipud fliplr rot90 rollaxis""")
 later("missing", "nansum nanprod nanmean nanvar nanstd nanmax nanmin nanargmax nanargmin nancumsum nancumprod")
 later("quantiles", "quantile percentile nanquantile nanpercentile median nanmedian")
+later("histograms", "histogram histogram_bin_edges histogramdd histogram2d bincount digitize")
+later("sets", "unique unique_all unique_counts unique_inverse unique_values union1d intersect1d setdiff1d setxor1d")
+later("orders", "partition argpartition kthvalue lexsort sort_complex flatnonzero")
+later("places", "choose extract place putmask put copyto fill_diagonal")
+later("grids", """tril_indices triu_indices tril_indices_from triu_indices_from diag_indices diag_indices_from mask_indices tri diagflat
+      indices ix_ unravel_index ravel_multi_index""")
 
 # methods of Tensor among them
 methods("", "angle ldexp frexp", "numbers")
 methods("", "rot90 flipud fliplr resize", "stacking")
 methods("", "nansum nanmean", "missing")
 methods("", "quantile median nanmedian", "quantiles")
+methods("", "partition argpartition kthvalue", "orders")
+methods("", "place putmask put fill_diagonal", "places")
+methods("", "diagflat", "grids")

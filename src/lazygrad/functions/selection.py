@@ -6,15 +6,14 @@ operand at once, and say so.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from .. import dtypes
+from ..data import to_array
 from ..errors import DTypeError, IndexingError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
-from ..tensor import Tensor, adopt, graph_of
+from ..tensor import Tensor, adopt, graph_of, holds_tensors
 from .indexing import fitted
 from .movement import cut
 from .promotion import P, alike, broadcast, broadcast_shapes, cast, constant, one_axis, reshaped
@@ -149,6 +148,14 @@ def beside(x: Tensor, array: np.ndarray) -> Tensor:
     return adopt(array, graph_of(x), "indices")
 
 
+def weak(op: str, x: Tensor, given: object) -> Tensor:
+    """Data that stands beside x: Python's floats, in lists too, take x's dtype if that is floating, as single numbers do."""
+    mine = isinstance(given, list | tuple | float) and x.dtype.kind in "fc" and not holds_tensors((given,))
+    if mine and to_array(given, None, op).dtype == dtypes.DEFAULT_FLOAT:
+        given = np.asarray(given, x.dtype)
+    return given if isinstance(given, Tensor) else adopt(given, graph_of(x), op)
+
+
 @plain()
 def nonzero(x):
     """The positions of the elements that are not zero: one int64 array for every axis. Evaluates x.
@@ -184,63 +191,6 @@ def compress(condition, x, axis=None):
     [1, 3]
     """
     return FUNCTIONS["take"](x, np.asarray(condition, bool).nonzero()[0], axis)
-
-
-def uniques(x: object, kind: type) -> tuple[Tensor, ...]:
-    x = tensor_of(x)
-    values, first, inverse, counts = np.unique(np.asarray(x), return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
-    found = {"values": values, "indices": first, "inverse_indices": inverse.reshape(x.shape), "counts": counts}
-    return kind(*[beside(x, found[w]) for w in kind._fields])
-
-
-UniqueAll = namedtuple("UniqueAll", ("values", "indices", "inverse_indices", "counts"))
-UniqueCounts = namedtuple("UniqueCounts", ("values", "counts"))
-UniqueInverse = namedtuple("UniqueInverse", ("values", "inverse_indices"))
-
-
-@plain()
-def unique_all(x):
-    """The different values of x in rising order, where each is first, which of them each element is, and their counts.
-
-    >>> import lazygrad as lg
-    >>> [part.tolist() for part in lg.unique_all(lg.asarray([3, 1, 3]))]
-    [[1, 3], [1, 0], [1, 0, 1], [1, 2]]
-    """
-    return uniques(x, UniqueAll)
-
-
-@plain()
-def unique_counts(x):
-    """The different values of x in rising order and how often each occurs. Evaluates x.
-
-    >>> import lazygrad as lg
-    >>> [part.tolist() for part in lg.unique_counts(lg.asarray([3, 1, 3]))]
-    [[1, 3], [1, 2]]
-    """
-    return uniques(x, UniqueCounts)
-
-
-@plain()
-def unique_inverse(x):
-    """The different values of x in rising order and which of them each element is. Evaluates x.
-
-    >>> import lazygrad as lg
-    >>> [part.tolist() for part in lg.unique_inverse(lg.asarray([3, 1, 3]))]
-    [[1, 3], [1, 0, 1]]
-    """
-    return uniques(x, UniqueInverse)
-
-
-@plain("unique_values")
-def unique(x):
-    """The different values of x in rising order, without derivative. Evaluates x.
-
-    >>> import lazygrad as lg
-    >>> lg.unique(lg.asarray([3, 1, 3])).tolist()
-    [1, 3]
-    """
-    x = tensor_of(x)
-    return beside(x, np.unique(np.asarray(x), equal_nan=False))
 
 
 # ---- order --------------------------------------------------------------------------------------------------------------------------------

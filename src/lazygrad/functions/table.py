@@ -126,6 +126,8 @@ def imported(module: str, space: str, name: str) -> Callable[[], Callable]:
     """What finds a function of a space whose module (of this folder) may not be imported yet."""
     def find() -> Callable:
         importlib.import_module(f"{__package__}.{module}")
+        if SPACES[space].rows[name].__class__ is Later:
+            raise AttributeError(f"{module} has no function {name!r}")
         return SPACES[space][name]
     return find
 
@@ -143,10 +145,10 @@ def methods(space: str, names: str, module: str) -> None:
         setattr(Tensor, method, Method(Pending(imported(module, space, name or method)), method))
 
 
-def plain(*aliases: str, space: str = "") -> Callable[[Callable], Callable]:
+def plain(*aliases: str, space: str = "", name: str | None = None) -> Callable[[Callable], Callable]:
     """List a function of tensors that is not a rule (it evaluates, or takes functions)."""
     def wrap(function: Callable) -> Callable:
-        for n in (public_name(function), *aliases):
+        for n in (name or public_name(function), *aliases):
             SPACES[space][n] = function
         return function
     return wrap
