@@ -85,6 +85,7 @@ def works(n: int, m: int) -> dict[str, tuple[list[Term], int]]:
         "flip": ([M.slice_(x, start=(n - 1, m - 1), step=(-1, -1), shape=(n, m))], 1),
         "rows": ([total(x, 1), R.max(x, axes=(1,)), R.argmax(x, axis=1)], 1),
         "columns": ([total(x, 0), R.prod(x, axes=(0,))], 1),
+        "columns of few blocks": ([total(source(6, 3, n, 2, m), 1, 3)], 1),
         "all": ([total(x, 0, 1), R.min(y, axes=(0, 1))], 1),
         "long sum": ([total(E.mul(long, long), 0)], 1),
         "softmax": ([softmax(x)], 1),

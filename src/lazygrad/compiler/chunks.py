@@ -153,8 +153,8 @@ class _Work:
             t = mine[p] = len(self.params)
             self.params.append(Param(dtype, True))
             self.buffers.append(self.temporary(aval((count, size), dtype)))
-            first += loops.fill(t, count * size, loops.identity(monoids[p], dtype))
-            j = S.var("j", size)
+            j, each = S.var("j", size), S.var("z", count * size)        # names of their own: there may be loops around
+            first += loops.over("z", count * size, (Store(t, each, loops.identity(monoids[p], dtype)),))
             part = S.load(t, S.iadd(S.imul(S.var("p", count), size), j), dtype)
             last += loops.over("p", count, loops.over("j", size, (Combine(p, j, monoids[p], part),), "vector", False), "serial", False)
 
