@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 from test_codegen import run_program
 
-from lazygrad.backends.llvm import gemm, jit, target
+from lazygrad.backends.llvm import externs, gemm, jit, portions, target
 from lazygrad.backends.llvm.program import emit
 from lazygrad.ir.aval import aval
 from lazygrad.ir.program import Buffer, Gemm, Program
@@ -84,3 +86,42 @@ def test_blas_takes_what_it_does_better():
     assert gemm.tiling(Gemm(0, 1, 2, 100, 1, 100, 100, 1, 1), f4, host) is None            # a vector: nothing to fill lanes with
     assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 8, 8, 8, 8, True, True), f4, host) is None
     assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 0, 0, 8, 8), f4, host) is None                    # an empty sum
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "blas"])
+@pytest.mark.parametrize("form", ["NN", "TN", "NT"])
+def test_portions_that_threads_share(form, ours, monkeypatch):
+    """Blocks of rows, of columns, of both, and of entries, with last ones that are smaller."""
+    for name, value in (("WORTH", 0.0), ("PORTION", 1e-9), ("MOST", 6), ("ROWS", 12), ("COLUMNS", 20)):
+        monkeypatch.setattr(portions, name, value)
+    if not ours:
+        monkeypatch.setattr(gemm, "tiling", lambda *_: None)
+    dtype = np.dtype("float32")
+    for m, n, k, more in ((70, 20, 60, {}), (9, 300, 40, {}), (75, 150, 33, {"far": 5, "offset": 3}), (20, 18, 70, {"batch": 17}), (70, 40, 30, {"batch": 2}),
+                          (70, 20, 60, {"accumulate": True})):
+        rows = (m, n, k)
+        text = emit(program(Gemm(0, 1, 2, *rows, k, n, n, batch=more.get("batch", 1)), (1, 1, 1), dtype), target.host())
+        assert text.regions
+        check(*rows, form[0] == "T", form[1] == "T", dtype, **more)
+
+
+def test_blas_takes_one_thread_and_then_as_many_as_before(monkeypatch):
+    """Its results must not depend on how many threads it would take, which is the user's affair again afterwards."""
+    monkeypatch.setattr(gemm, "tiling", lambda *_: None)
+    get, put = externs._blas_threads()
+    if not put:
+        assert "openblas" not in str(externs.blas_kind().file)
+        return
+    get, put = ctypes.CFUNCTYPE(ctypes.c_int)(get), ctypes.CFUNCTYPE(None, ctypes.c_int)(put)
+    rng, before, found = np.random.default_rng(0), get(), []
+    a, b = rng.standard_normal((150, 200)).astype(np.float32), rng.standard_normal((200, 180)).astype(np.float32)
+    g = Gemm(0, 1, 2, 150, 180, 200, 200, 180, 180)
+    try:
+        for threads in (1, 2, 3):
+            put(threads)
+            _, (out,), _ = run_program(program(g, (a.size, b.size, 150 * 180), np.dtype("float32")), [a.ravel(), b.ravel()], [np.ones(150 * 180, np.float32)])
+            assert get() == threads and externs.CELL[:2].tolist() == [0, 0]
+            found.append(out.tobytes())
+    finally:
+        put(before)
+    assert found[0] == found[1] == found[2]

@@ -26,9 +26,10 @@ PYTHON = ("Py_IncRef", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread",
           "PyObject_Vectorcall", "PyFloat_AsDouble", "PyFloat_FromDouble", "PyLong_AsLongLong", "PyLong_FromLongLong",
           "PyBool_FromLong", "PyTuple_New", "PyTuple_SetItem", "PyErr_Occurred", "PyErr_Clear",
           "PyGILState_Ensure", "PyGILState_Release", "PyErr_CheckSignals")
-POOL = ("region", "pool")                  # of the thread pool: 0 until it is made
+LATER = ("region", "pool",                 # of the thread pool: 0 until it is made
+         "blas_get", "blas_set", "blas_cell")    # how many threads BLAS takes, with BLAS; 0 where it has no such setting
 _LIBM = tuple(n + suffix for n in LIBM1 + LIBM2 + LIBM3 for suffix in ("", "f"))
-NAMES = BLAS + _LIBM + MEMORY + PYTHON + POOL
+NAMES = BLAS + _LIBM + MEMORY + PYTHON + LATER
 INDEX = {n: i for i, n in enumerate(NAMES)}
 
 
@@ -52,8 +53,6 @@ WHEELS = (                                 # what NumPy's wheels call their Open
 @cache
 def blas_kind() -> Blas:
     """Which BLAS there is: the OpenBLAS inside NumPy's wheel, Accelerate, SciPy's, or none. Nothing is loaded.
-
-    OpenBLAS keeps the number of threads that its user chose: its setting is one for the whole process, NumPy included.
     """
     package = os.path.dirname(np.__file__)
     for folder in (package + ".libs", os.path.join(package, ".dylibs")):
@@ -96,6 +95,45 @@ def _blas() -> tuple[int, int]:
     return 0, 0
 
 
+THREADS = ("openblas_get_num_threads", "openblas_set_num_threads")
+CELL = np.zeros(3, np.int64)               # lock, products that run, the number of threads before the first of them
+
+
+@cache
+def _blas_threads() -> tuple[int, int]:
+    """The addresses of OpenBLAS's functions that get and set its number of threads: one number for the whole process, NumPy included."""
+    kind = blas_kind()
+    files = [kind.file] if kind.file else []
+    if kind.file == "":
+        import scipy
+
+        folder = os.path.dirname(scipy.__file__) + ".libs"
+        files = [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if "openblas" in f] if os.path.isdir(folder) else []
+    for file in files:
+        try:
+            library = ctypes.CDLL(file)
+        except OSError:
+            continue
+        for name in ("{}", "scipy_{}64_", "scipy_{}", "{}64_"):
+            get, put = [getattr(library, name.format(f), None) for f in THREADS]
+            if get is not None and put is not None:
+                return _address(get), _address(put)
+    return 0, 0
+
+
+def _child() -> None:
+    """In the child of a fork no product runs."""
+    if CELL[1]:
+        get, put = _blas_threads()
+        if put:
+            ctypes.CFUNCTYPE(None, ctypes.c_int)(put)(int(CELL[2]))
+    CELL[:] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_child)
+
+
 @cache
 def gemm_dtypes() -> frozenset[str]:
     """The dtypes that BLAS multiplies. SciPy's table is taken as given until it is used (its import is slow)."""
@@ -126,7 +164,7 @@ _made: list[np.ndarray] = []           # the first table made is the table, whic
 def _table() -> np.ndarray:
     libraries = _libraries()
     out = np.zeros(len(NAMES), np.int64)
-    for name in NAMES[len(BLAS):-len(POOL)]:
+    for name in NAMES[len(BLAS):-len(LATER)]:
         for library in ([ctypes.pythonapi] if name in PYTHON else libraries):
             function = getattr(library, name, None)
             if function is not None:
@@ -145,6 +183,8 @@ def table(blas: bool = False) -> np.ndarray:
     out = _table()
     if blas and not out[0]:
         out[:len(BLAS)] = _blas()
+        out[INDEX["blas_get"]], out[INDEX["blas_set"]] = _blas_threads()
+        out[INDEX["blas_cell"]] = CELL.ctypes.data
     return out
 
 
@@ -154,6 +194,6 @@ def missing_blas() -> bool:
 
 
 def missing(names: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The names among `names` (all but those of BLAS and the pool by default) that this system lacks."""
+    """The names among `names` (all that there are from the start by default) that this system lacks."""
     addresses = table()
-    return tuple(n for n in (NAMES[len(BLAS):-len(POOL)] if names is None else names) if not addresses[INDEX[n]])
+    return tuple(n for n in (NAMES[len(BLAS):-len(LATER)] if names is None else names) if not addresses[INDEX[n]])

@@ -277,11 +277,18 @@ POSIX = """
 
 define internal i1 @create(ptr %c, ptr %handle) nounwind {
   %old = alloca [16 x i64], align 8
+  %about = alloca [16 x i64], align 8
   %mask = call ptr @outside(ptr %c, i64 0)
   %make = call ptr @outside(ptr %c, i64 1)
+  %begin = call ptr @outside(ptr %c, i64 4)
+  %size = call ptr @outside(ptr %c, i64 5)
+  %end = call ptr @outside(ptr %c, i64 6)
   %r0 = call i32 %mask(i32 $SETMASK, ptr @blocked, ptr %old)
-  %failed = call i32 %make(ptr %handle, ptr null, ptr @worker, ptr %c)
-  %r1 = call i32 %mask(i32 $SETMASK, ptr %old, ptr null)
+  %r1 = call i32 %begin(ptr %about)
+  %r2 = call i32 %size(ptr %about, i64 $STACK)
+  %failed = call i32 %make(ptr %handle, ptr %about, ptr @worker, ptr %c)
+  %r3 = call i32 %end(ptr %about)
+  %r4 = call i32 %mask(i32 $SETMASK, ptr %old, ptr null)
   %made = icmp eq i32 %failed, 0
   ret i1 %made
 }
@@ -302,14 +309,14 @@ define internal void @yield(ptr %c) nounwind {
 LINUX = """
 define internal void @sleep(ptr %c, i32 %seen) nounwind {
   %gen = getelementptr i8, ptr %c, i64 $GENERATION
-  %f = call ptr @outside(ptr %c, i64 4)
+  %f = call ptr @outside(ptr %c, i64 7)
   %r = call i64 (i64, ...) %f(i64 $FUTEX, ptr %gen, i32 128, i32 %seen, ptr null, ptr null, i32 0)
   ret void
 }
 
 define internal void @wake(ptr %c, i32 %most) nounwind {
   %gen = getelementptr i8, ptr %c, i64 $GENERATION
-  %f = call ptr @outside(ptr %c, i64 4)
+  %f = call ptr @outside(ptr %c, i64 7)
   %r = call i64 (i64, ...) %f(i64 $FUTEX, ptr %gen, i32 129, i32 %most, ptr null, ptr null, i32 0)
   ret void
 }
@@ -321,14 +328,14 @@ entry:
   %gen = getelementptr i8, ptr %c, i64 $GENERATION
   %mutex = getelementptr i8, ptr %c, i64 $MUTEX
   %condition = getelementptr i8, ptr %c, i64 $CONDITION
-  %lock = call ptr @outside(ptr %c, i64 4)
-  %unlock = call ptr @outside(ptr %c, i64 5)
+  %lock = call ptr @outside(ptr %c, i64 7)
+  %unlock = call ptr @outside(ptr %c, i64 8)
   %r0 = call i32 %lock(ptr %mutex)
   %now = load atomic i32, ptr %gen acquire, align 4
   %same = icmp eq i32 %now, %seen
   br i1 %same, label %wait, label %end
 wait:
-  %f = call ptr @outside(ptr %c, i64 6)
+  %f = call ptr @outside(ptr %c, i64 9)
   %r1 = call i32 %f(ptr %condition, ptr %mutex)
   br label %end
 end:
@@ -339,9 +346,9 @@ end:
 define internal void @wake(ptr %c, i32 %most) nounwind {
   %mutex = getelementptr i8, ptr %c, i64 $MUTEX
   %condition = getelementptr i8, ptr %c, i64 $CONDITION
-  %lock = call ptr @outside(ptr %c, i64 4)
-  %unlock = call ptr @outside(ptr %c, i64 5)
-  %f = call ptr @outside(ptr %c, i64 7)
+  %lock = call ptr @outside(ptr %c, i64 7)
+  %unlock = call ptr @outside(ptr %c, i64 8)
+  %f = call ptr @outside(ptr %c, i64 10)
   %r0 = call i32 %lock(ptr %mutex)
   %r1 = call i32 %f(ptr %condition)
   %r2 = call i32 %unlock(ptr %mutex)
@@ -352,7 +359,7 @@ define internal void @wake(ptr %c, i32 %most) nounwind {
 WINDOWS = """
 define internal i1 @create(ptr %c, ptr %handle) nounwind {
   %f = call ptr @outside(ptr %c, i64 0)
-  %h = call i64 %f(ptr null, i64 0, ptr @worker, ptr %c, i32 0, ptr null)
+  %h = call i64 %f(ptr null, i64 $STACK, ptr @worker, ptr %c, i32 65536, ptr null)
   store i64 %h, ptr %handle
   %made = icmp ne i64 %h, 0
   ret i1 %made
@@ -389,16 +396,18 @@ define internal void @wake(ptr %c, i32 %most) nounwind {
 }
 """
 
-_THREADS = ("pthread_sigmask", "pthread_create", "pthread_join", "sched_yield")
+_THREADS = ("pthread_sigmask", "pthread_create", "pthread_join", "sched_yield", "pthread_attr_init", "pthread_attr_setstacksize",
+            "pthread_attr_destroy")
 SEAMS = {                                               # the text of a system, and the functions at OUTSIDE
     "linux": (POSIX + LINUX, (*_THREADS, "syscall")),
     "posix": (POSIX + CONDITIONS, (*_THREADS, "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast")),
     "windows": (WINDOWS, ("CreateThread", "WaitForSingleObject", "CloseHandle", "SwitchToThread", "WaitOnAddress", "WakeByAddressAll")),
 }
+STACK = 8 << 20                                         # bytes: panels of matrix products lie on it, and some systems give little
 PATIENCE = 10_000                                       # pauses of a caller before it lets others have its core
 LAYOUT = {name: globals()[name] for name in (
     "COUNTER", "DONE", "GENERATION", "SLEEPERS", "FUNCTION", "CONTEXT", "CHUNKS", "BUSY", "WANTED", "ALIVE", "STOP", "SPIN", "OUTSIDE",
-    "MUTEX", "CONDITION", "HANDLES", "MOST", "PATIENCE")}
+    "MUTEX", "CONDITION", "HANDLES", "MOST", "PATIENCE", "STACK")}
 
 
 def text(system: str, arch: str, setmask: int = 2, faults: tuple[int, ...] = ()) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from ...ir.program import Branch, Call, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import flow, gemm, kernels, regions
+from . import blas, flow, gemm, kernels, portions, regions
 from .flow import ARENA, FIRST
 from .target import Target
-from .text import Builder, Function, Module, element
+from .text import Function, Module, element
 
 DIRECT = 64                      # calls of one segment that are written out; more become a table
 SLOT_BITS = 20                   # a table entry is slot + (byte offset << SLOT_BITS)
@@ -65,7 +65,6 @@ class _Writer:
         self.program, self.target = program, target
         self.module: Module = around.module if around else Module(target.has)
         self.kernels: dict[tuple, str] = around.kernels if around else {}
-        self.constants: set[str] = around.constants if around else set()
         self.products: dict[tuple, str] = around.products if around else {}
         self.bodies: dict[Program, str] = around.bodies if around else {}
         self.flows: dict[tuple, str] = around.flows if around else {}
@@ -179,56 +178,22 @@ class _Writer:
     # ---- matrix products
     def product(self, g: Gemm) -> str:
         """The function for products of this form: `(ptr a, ptr b, ptr c, ptr x)`."""
-        dtype = self.program.buffers[g.c].aval.dtype
+        return self.multiplication(g, self.program.buffers[g.c].aval.dtype)
+
+    def multiplication(self, g: Gemm, dtype, alone: bool = False) -> str:
+        """The function for products like `g`; `alone`: as a portion of one, which is not divided again."""
         if g.batch > 1 and g.b_step == 0 and not g.trans_a and g.a_step == g.m * g.lda and g.c_step == g.m * g.ldc:
             g = changed(g, m=g.m * g.batch, batch=1)       # the rows of all batch entries are one matrix
-        key = (dtype, changed(g, a=0, b=0, c=0))
+        key = (dtype, changed(g, a=0, b=0, c=0), alone)
         name = self.products.get(key)
         if name is None:
             name = self.products[key] = f"g{len(self.products)}"
             tiling = gemm.tiling(g, dtype, self.target)
-            if tiling is None:
-                self.write_product(name, g, dtype)
+            shares = None if alone else portions.portions(g, dtype, tiling)
+            if shares is not None:
+                portions.write(self.module, name, g, element(dtype), shares, lambda part: self.multiplication(part, dtype, True))
+            elif tiling is None:
+                blas.write(self.module, name, g, dtype, self.target.ilp64)
             else:
                 gemm.write(self.module, name, g, dtype, tiling)
         return name
-
-    def constant(self, kind: str, text: str) -> str:
-        """The address of a constant number."""
-        name = f"@{kind}.{text.replace('-', 'm')}"
-        if name not in self.constants:
-            self.constants.add(name)
-            self.module.globals.append(f"{name} = internal constant {kind} {text}")
-        return name
-
-    def write_product(self, name: str, g: Gemm, dtype) -> None:
-        """C = op(A) op(B) in row-major order is Cᵀ = op(B)ᵀ op(A)ᵀ in BLAS's column-major order: operands swapped."""
-        kind = element(dtype)
-        fn = Function(self.module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %x) nounwind")
-        if g.m and g.n and g.batch:
-            if g.batch == 1:
-                self.one_product(fn, g, kind, "0")
-            else:
-                with fn.loop("0", str(g.batch)) as l:
-                    self.one_product(fn, g, kind, l.i)
-        self.module.functions.append(fn.text())
-
-    def one_product(self, fn: Function, g: Gemm, kind: str, entry: str) -> None:
-        def operand(base: str, step: int, offset: int) -> str:
-            out = fn.emit(f"getelementptr {kind}, ptr {base}, i64 {offset}") if offset else base
-            if step and entry != "0":
-                out = fn.emit(f"getelementptr {kind}, ptr {out}, i64 {fn.emit(f'mul i64 {entry}, {step}')}")
-            return out
-
-        integer = "i64" if self.target.ilp64 else "i32"
-        b = Builder(fn, 0, self.program.buffers[g.c].aval.dtype)
-        number = lambda n: self.constant(integer, str(n))
-        flag = lambda transposed: self.constant("i8", str(ord("T" if transposed else "N")))
-        real = lambda x: self.constant(kind, b.const(x))
-        lda = max(g.lda, g.m if g.trans_a else g.k, 1)
-        ldb = max(g.ldb, g.k if g.trans_b else g.n, 1)
-        args = [flag(g.trans_b), flag(g.trans_a), number(g.n), number(g.m), number(g.k), real(1.0),
-                operand("%b", g.b_step, g.b_offset), number(ldb), operand("%a", g.a_step, g.a_offset), number(lda),
-                real(1.0 if g.accumulate else 0.0), operand("%c", g.c_step, g.c_offset), number(max(g.ldc, g.n))]
-        place = fn.extern("sgemm" if kind == "float" else "dgemm")
-        fn.line(f"call void {place}({', '.join([f'ptr {a}' for a in args])})")

@@ -68,6 +68,16 @@ def _outside(w: Any, s: Loop) -> list[Scalar]:
     return sorted(found, key=lambda x: x.number)
 
 
+def launch(fn: Function, name: str, values: Sequence[tuple[str, str]], chunks: int) -> None:
+    """Runs the chunks of the function `name`.chunk, whose context are `values` (type, value), 8 bytes each."""
+    with fn.inside(fn.entry):
+        context = fn.emit(f"alloca [{len(values)} x i64], align 8")
+    for i, (kind, value) in enumerate(values):
+        fn.line(f"store {kind} {value}, ptr {fn.emit(f'getelementptr i64, ptr {context}, i64 {i}')}, align 8")
+    fn.module.helper(NAME, lambda _: _region(fn.module))
+    fn.line(f"call void @{NAME}(ptr @{name}.chunk, ptr {context}, i64 {chunks}, ptr {fn.args})")
+
+
 def _entry(module: Module, name: str, pointers: int, kinds: Sequence[str], totals: int, grain: int, end: int) -> None:
     """The function of a chunk as the pool calls it. The context: pointers, what is known outside, arrays of totals; 8 bytes each."""
     fn = Function(module, f"define internal void @{name}.chunk(ptr %c, i64 %n) nounwind")
@@ -90,13 +100,9 @@ def _call(w: Any, name: str, known: Sequence[Scalar], kinds: Sequence[str], name
     fn = w.fn
     pointers = [*[f"%b{i}" for i in range(len(w.kernel.params))], "%x"]
     with fn.inside(fn.entry):
-        context = fn.emit(f"alloca [{len(pointers) + len(known) + len(names)} x i64], align 8")
         arrays = [fn.emit(f"alloca [{chunks} x i64], align 8") for _ in names]
     values = [("ptr", p) for p in pointers] + [(kind, w.values.value(k)) for k, kind in zip(known, kinds, strict=True)] + [("ptr", a) for a in arrays]
-    for i, (kind, value) in enumerate(values):
-        fn.line(f"store {kind} {value}, ptr {fn.emit(f'getelementptr i64, ptr {context}, i64 {i}')}, align 8")
-    fn.module.helper(NAME, lambda _: _region(fn.module))
-    fn.line(f"call void @{NAME}(ptr @{name}.chunk, ptr {context}, i64 {chunks}, ptr {fn.args})")
+    launch(fn, name, values, chunks)
     if not names:
         return {}
     carries = [w.carries[n] for n in names]

@@ -78,6 +78,13 @@ class Module:
         """Add `declare TYPE @name(TYPES)` once."""
         self.declarations[f"declare {text}"] = None
 
+    def constant(self, name: str, value: str) -> str:
+        """The address of a constant, `TYPE VALUE`, made once; returns `name`."""
+        if name not in self.helpers:
+            self.helpers.add(name)
+            self.globals.append(f"{name} = internal constant {value}")
+        return name
+
     def helper(self, name: str, build: Callable[[str], Function]) -> str:
         """The function called `name`, made by `build(name)` at its first use (out-of-line code that many callers share)."""
         if name not in self.helpers:
