@@ -124,7 +124,7 @@ def _blas_threads() -> tuple[int, int]:
 def _child() -> None:
     """In the child of a fork no product runs."""
     if CELL[1]:
-        get, put = _blas_threads()
+        put = _blas_threads()[1]
         if put:
             ctypes.CFUNCTYPE(None, ctypes.c_int)(put)(int(CELL[2]))
     CELL[:] = 0

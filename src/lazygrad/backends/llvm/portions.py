@@ -34,6 +34,10 @@ class Portions:
     entries: int
 
 
+def _ceil(n: int, d: int) -> int:
+    return -(-n // d)
+
+
 def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
     """How to share a product, None where it is too little work. `t` None: BLAS multiplies."""
     work = 2.0 * g.batch * g.m * g.n * g.k * dtype.itemsize / SPEED
@@ -41,14 +45,14 @@ def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
         return None
     most = min(int(work / PORTION), MOST)
     if g.batch >= most:
-        return Portions(g.m, g.n, -(-g.batch // most))
+        return Portions(g.m, g.n, _ceil(g.batch, most))
     most = max(most // g.batch, 1)
     width = COLUMNS if t is None else t.width
-    columns = -(-(-(-g.n // width)) // most) * width
-    left = max(most // -(-g.n // columns), 1)
+    columns = _ceil(_ceil(g.n, width), most) * width
+    left = max(most // _ceil(g.n, columns), 1)
     high = 1 if t is None else t.rows(t.vectors)
     least = COLUMNS if t is None else ROWS if t.pack_b else high
-    rows = -(-max(-(-g.m // left), least) // high) * high
+    rows = _ceil(max(_ceil(g.m, left), least), high) * high
     found = Portions(min(rows, g.m), min(columns, g.n), 1)
     return found if g.batch > 1 or found.rows < g.m or found.columns < g.n else None
 
@@ -56,7 +60,7 @@ def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
 def write(module: Module, name: str, g: Gemm, kind: str, p: Portions, function: Callable[[Gemm], str]) -> None:
     """Add the product to the module as function `name`; `function(g)` is the name of that of a smaller one."""
     sizes = (g.batch, p.entries), (g.m, p.rows), (g.n, p.columns)
-    counts = [-(-whole // part) for whole, part in sizes]
+    counts = [_ceil(whole, part) for whole, part in sizes]
     fn = Function(module, f"define internal void @{name}.chunk(ptr %context, i64 %n) nounwind")
     a, b, c, x = [fn.emit(f"load ptr, ptr {fn.emit(f'getelementptr ptr, ptr %context, i64 {i}')}, align 8") for i in range(4)]
     rest = "%n"
