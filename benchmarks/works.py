@@ -317,12 +317,12 @@ def mlp() -> list[Candidate]:
     def update(params, x, t):
         value, grads = lg.value_and_grad(objective)(params, x, t)
         return [p - rate * g for p, g in zip(params, grads, strict=True)], value
-    state = [lg.asarray(v) for pair in zip(weights, biases, strict=True) for v in pair]
+    held = [lg.asarray(v) for pair in zip(weights, biases, strict=True) for v in pair]
     ax, at = lg.asarray(a), lg.asarray(onehot)
 
     def by_compile():
-        nonlocal state
-        state, value = update(state, ax, at)
+        nonlocal held
+        held, value = update(held, ax, at)
         return value
     out.append(Candidate("lazygrad lg.compile", by_compile, lambda: [by_compile().item() for _ in range(3)]))
     if "torch" in HAVE:
