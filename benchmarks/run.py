@@ -161,6 +161,44 @@ jax.block_until_ready(jax.jit(jax.grad(loss))([jnp.float32(v) for v in (1.5, 1.0
 """,
 }
 
+MLP = """
+rng = np.random.default_rng(0)
+sizes = (784, 512, 512, 10)
+weights = [(rng.normal(size=(m, n)) * (2 / m) ** 0.5).astype(np.float32) for m, n in zip(sizes, sizes[1:])]
+a, onehot = rng.normal(size=(128, 784)).astype(np.float32), np.eye(10, dtype=np.float32)[rng.integers(0, 10, 128)]
+start = time.perf_counter()
+"""
+COLD_MLP = {
+    "lazygrad": "import lazygrad as lg, numpy as np" + MLP + """
+def objective(ws, x, t):
+    h = x
+    for k, (w, b) in enumerate(ws):
+        h = h @ w + b
+        h = lg.relu(h) if k < 2 else h
+    return (lg.logsumexp(h, axis=1) - (h * t).sum(axis=1)).mean()
+@lg.compile
+def step(ws, x, t):
+    value, gs = lg.value_and_grad(objective)(ws, x, t)
+    return value, [(w - 1e-3 * g, b - 1e-3 * d) for (w, b), (g, d) in zip(ws, gs)]
+ws = [(lg.asarray(w), lg.zeros(w.shape[1])) for w in weights]
+step(ws, lg.asarray(a), lg.asarray(onehot))[0].item()
+""",
+    "jax": "import jax, jax.numpy as jnp, numpy as np" + MLP + """
+def objective(ws, x, t):
+    h = x
+    for k, (w, b) in enumerate(ws):
+        h = h @ w + b
+        h = jax.nn.relu(h) if k < 2 else h
+    return (jax.nn.logsumexp(h, axis=1) - (h * t).sum(axis=1)).mean()
+@jax.jit
+def step(ws, x, t):
+    value, gs = jax.value_and_grad(objective)(ws, x, t)
+    return value, [(w - 1e-3 * g, b - 1e-3 * d) for (w, b), (g, d) in zip(ws, gs)]
+ws = [(jnp.asarray(w), jnp.zeros(w.shape[1], jnp.float32)) for w in weights]
+jax.block_until_ready(step(ws, jnp.asarray(a), jnp.asarray(onehot)))
+""",
+}
+
 
 def cold(title: str, programs: dict[str, str]) -> str:
     """First calls in a new process, beyond the import."""
@@ -191,7 +229,7 @@ def cold(title: str, programs: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "hessian", "mixture", "examples", "call", "rk4",
-                                                      "rk4grad", "rnn", "cold", "cold_loop"])
+                                                      "rk4grad", "rnn", "cold", "cold_loop", "cold_mlp"])
     parser.add_argument("--tuned", action="store_true", help="malloc settings without page faults for the peers")
     options = parser.parse_args()
     if options.tuned and "MALLOC_TOP_PAD_" not in os.environ:
@@ -199,7 +237,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     for name in options.rows:
         print({"build": build, "cold": lambda: cold("the chain above, 1e5", COLD),
-               "cold_loop": lambda: cold("gradients of the RK4 loop", COLD_LOOP)}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
+               "cold_loop": lambda: cold("gradients of the RK4 loop", COLD_LOOP), "cold_mlp": lambda: cold("a train step of the MLP", COLD_MLP)}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
