@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+
+os.environ.setdefault("SCIPY_ARRAY_API", "1")            # read when SciPy is imported: test_dispatch
+
 from gpu import pytest_terminal_summary as pytest_terminal_summary  # names the adapter of the GPU tests
 
 from lazygrad.backends import llvm
