@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# One thread for everybody, set before any library is imported.
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-os.environ.setdefault("DRJIT_NUM_THREADS", "1")
-os.environ.setdefault("LAZYGRAD_NUM_THREADS", "1")
+# The same number of threads for everybody, set before any library is imported: one, or BENCH_THREADS.
+THREADS = int(os.environ.get("BENCH_THREADS", "1"))
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "DRJIT_NUM_THREADS", "LAZYGRAD_NUM_THREADS"):
+    os.environ.setdefault(name, str(THREADS))
+os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={str(THREADS > 1).lower()} intra_op_parallelism_threads={THREADS}")
 
 # BENCH_CLOCK=cpu counts the process's own seconds: on a busy machine those of one thread tell more than the wall clock.
 clock = time.process_time if os.environ.get("BENCH_CLOCK") == "cpu" else time.perf_counter

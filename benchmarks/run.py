@@ -8,6 +8,7 @@ with `--tuned` the process runs under malloc settings that spare the peers those
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import time
 from pathlib import Path
 
 import harness
+import threads
 
 TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456"}
 
 
 def row(name: str) -> str:
     import derivative_works
+    import layers
     import loops
     import works
     rows = {
@@ -28,7 +31,11 @@ def row(name: str) -> str:
         "tiny": ("(x + y) * x on 2-vectors, forward and backward", works.tiny, "lazygrad warm"),
         "chain1e3": ("tanh(x)·exp(−y²)+log1p(x²), value and gradients, 1e3", lambda: works.chain(1000), "lazygrad"),
         "chain1e5": ("the same, 1e5", lambda: works.chain(100_000), "lazygrad"),
+        "chain1e6": ("the same, 1e6", lambda: works.chain(1_000_000), "lazygrad"),
+        "chain4e6": ("the same, 4e6", lambda: works.chain(4_000_000), "lazygrad"),
         "chain1e7": ("the same, 1e7", lambda: works.chain(10_000_000), "lazygrad"),
+        "entropy": ("softmax cross-entropy, 4096 × 1000, value and gradient", layers.cross_entropy, "lazygrad"),
+        "norm": ("gelu(layer_norm(x)·w + b), 4096 × 768, value and gradients", layers.norm_gelu, "lazygrad"),
         "rk4": ("1000 RK4 steps of 2 variables, batch 64: the loss", lambda: loops.rk4(False), "lazygrad"),
         "rk4grad": ("the same with gradients by 4 parameters", lambda: loops.rk4(True), "lazygrad"),
         "rnn": ("recurrent network, 200 steps of (32, 64), loss and gradients", loops.recurrent, "lazygrad"),
@@ -231,13 +238,20 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "hessian", "mixture", "examples", "call", "rk4",
                                                       "rk4grad", "rnn", "cold", "cold_loop", "cold_mlp"])
     parser.add_argument("--tuned", action="store_true", help="malloc settings without page faults for the peers")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every library")
+    parser.add_argument("--neighbour", action="store_true", help="with a process beside that keeps one of the CPUs busy")
     options = parser.parse_args()
-    if options.tuned and "MALLOC_TOP_PAD_" not in os.environ:
-        raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=dict(os.environ, **TUNED), check=False).returncode)
+    more = (TUNED if options.tuned else {}) | {"BENCH_THREADS": str(options.threads)}
+    if any(os.environ.get(k, "1") != v for k, v in more.items()):          # settings that libraries read when they are loaded
+        raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=dict(os.environ, **more), check=False).returncode)
     sys.path.insert(0, str(Path(__file__).parent))
+    if options.neighbour:
+        busy = "import os\nif hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})\nwhile True: pass"
+        beside = subprocess.Popen([sys.executable, "-c", busy])
+        atexit.register(beside.kill)
     for name in options.rows:
         print({"build": build, "cold": lambda: cold("the chain above, 1e5", COLD),
-               "cold_loop": lambda: cold("gradients of the RK4 loop", COLD_LOOP), "cold_mlp": lambda: cold("a train step of the MLP", COLD_MLP)}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
+               "pool": threads.fork_join, "cold_loop": lambda: cold("gradients of the RK4 loop", COLD_LOOP), "cold_mlp": lambda: cold("a train step of the MLP", COLD_MLP)}.get(name, lambda name=name: row(name))(), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import importlib.util
 import itertools
 
 import numpy as np
-from harness import Candidate
+from harness import THREADS, Candidate
 
 import lazygrad as lg
 from lazygrad import Graph
@@ -80,7 +80,7 @@ def scalar60() -> list[Candidate]:
         out.append(Candidate("jax.jit", lambda: jax.block_until_ready(j(ja, jb)), lambda: (lambda v, g: (v, *g))(*j(ja, jb))))
     if "torch" in HAVE:
         import torch
-        torch.set_num_threads(1)
+        torch.set_num_threads(THREADS)
         ta, tb = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, 0.4))
 
         def eager():
