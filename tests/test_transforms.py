@@ -468,3 +468,38 @@ def test_results_of_one_use_are_computed_together():
         plans.Binding.run = value
     np.testing.assert_allclose(again[1], np.cos(0) * 0 + sum(np.sin([0, 7.0, 2, 3, 4])), rtol=1e-6)
     np.testing.assert_allclose(found[2], np.zeros(3))
+
+
+# ---- holomorphic functions ------------------------------------------------------------------------------------------------
+
+def assert_close(found, want):
+    np.testing.assert_allclose(found.value, want, rtol=1e-12, atol=1e-14)
+
+
+def test_derivatives_of_holomorphic_functions():
+    z = RNG.normal(size=3) + 1j * RNG.normal(size=3)
+    assert_close(lg.grad(lambda z: (lg.exp(z) * z).sum(), holomorphic=True)(z), np.exp(z) * (z + 1))
+    value, g = lg.value_and_grad(lambda z: lg.sin(z).sum(), holomorphic=True)(z)
+    assert_close(value, np.sin(z).sum())
+    assert_close(g, np.cos(z))
+    for jacobian in (lg.jacrev, lg.jacfwd, lg.jacobian):
+        assert_close(jacobian(lambda z: z * z * z, holomorphic=True)(z), np.diag(3 * z * z))
+    assert_close(lg.hessian(lambda z: (z ** 3).sum(), holomorphic=True)(z), np.diag(6 * z))
+    assert_close(lg.vmap(lg.grad(lg.grad(lambda z: z ** 4, holomorphic=True), holomorphic=True))(z), 12 * z * z)
+    assert_close(lg.compile(lg.grad(lambda z: lg.log(z).sum(), holomorphic=True))(z), 1 / z)
+
+
+def test_what_is_not_holomorphic_is_refused():
+    z = np.array([1 + 2j])
+    for f in (lg.grad, lg.jacrev, lg.jacfwd):
+        with pytest.raises(errors.GradientError, match=r"float64.*a holomorphic function takes and gives complex numbers"):
+            f(lambda z: lg.real(z)[0], holomorphic=True)(z)
+        with pytest.raises(errors.GradientError, match=r"holomorphic=True where f is"):
+            f(lambda z: z[0] * z[0])(z)
+    with pytest.raises(AssertionError, match="f is not holomorphic"):
+        lg.testing.check_holomorphic(lambda z: {"a": lg.conj(z)}, (z,))
+    with pytest.raises(errors.GradientError, match="gives complex numbers"):
+        lg.testing.check_holomorphic(lg.abs, (z,))
+    with pytest.raises(errors.GradientError, match="takes complex numbers"):
+        lg.testing.check_holomorphic(lg.sin, (np.ones(2),))
+    lg.testing.check_holomorphic(lambda z, w: (lg.sqrt(z) * w, z / w), (z, np.array([3j])))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, GradientError
 from .tensor import Tensor
 from .transforms import derivatives, tree
 
@@ -102,4 +102,34 @@ def _check(f: Callable[..., Any], at: list[np.ndarray], form: Any, names: list[s
         _check(g, start, inner, own, level + 1, order, modes, eps, 10 * rtol, 10 * atol, rng, f"{before}{way}, then ")
 
 
-__all__ = ["check_grads"]
+def check_holomorphic(f: Callable[..., Any], args: Sequence[Any], rtol: float = 1e-8) -> None:
+    """Checks that f is complex differentiable at `args`: along i v it changes by i times what it does along v (Cauchy and Riemann), for
+    a random v, the same at every call. Raises AssertionError; GradientError where f takes or gives real numbers.
+
+    >>> import lazygrad as lg
+    >>> check_holomorphic(lambda z: lg.exp(z) * z, (lg.asarray([1 + 2j]),))
+    >>> check_holomorphic(lambda z: z * lg.conj(z), (lg.asarray([1 + 2j]),))       # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    AssertionError: check_holomorphic: the derivative along i v is ... from i times that along v: f is not holomorphic at args
+    """
+    leaves, form = tree.flatten(tuple(args))
+    at = [_wide(v) for v in leaves]
+    rng = np.random.default_rng(0)
+    for a in at:
+        if a.dtype.kind != "c":
+            raise GradientError("check_holomorphic", str(a.dtype), "a holomorphic function takes complex numbers", "cast it to a complex dtype")
+
+    def call(*xs: Any) -> list[Any]:
+        return tree.leaves(f(*tree.unflatten(form, list(xs))))
+
+    v = [_random(rng, a) for a in at]
+    along, across = [[np.asarray(d.value) for d in derivatives.jvp(call, tuple(at), tuple(t))[1]] for t in (v, [1j * d for d in v])]
+    for d, e in zip(along, across, strict=True):
+        if d.dtype.kind != "c":
+            raise GradientError("check_holomorphic", str(d.dtype), "a holomorphic function gives complex numbers", "leave out parts and absolute values")
+        off = float(np.abs(e - 1j * d).max(initial=0.0))
+        if not off <= rtol * float(np.abs(d).max(initial=1.0)):
+            raise AssertionError(f"check_holomorphic: the derivative along i v is {off:.3g} from i times that along v: f is not holomorphic at args")
+
+
+__all__ = ["check_grads", "check_holomorphic"]

@@ -19,6 +19,7 @@ from ..context import user_frame
 from ..errors import GradientError, ShapeError, StructureError
 from ..ir.term import MEMOS, Term
 from ..prims import movement as M
+from ..prims.elementwise import conj
 from ..prims.leaf import constant, filled
 from ..tensor import Tensor
 from . import trace as T
@@ -177,27 +178,39 @@ def pushed(roots: Sequence[Term], wrt: Sequence[Term], tangents: Sequence[Term])
     return found
 
 
-def scalar(op: str, result: Result) -> Term:
-    """The one real number that a function to `grad` returns."""
+def scalar(op: str, result: Result, holomorphic: bool = False) -> Term:
+    """The one real number that a function to `grad` returns; a complex one where it says that it is holomorphic."""
     if len(result.terms) != 1 or not str(result.form).startswith("PyTreeSpec(*"):
         raise GradientError(op, tree.text(result.form), "the function must return one number", "return a sum, or use jacobian; return more by has_aux")
     (t,) = result.terms
     if t.aval.ndim:
         raise GradientError(op, str(t.aval), "the function must return one number, not an array", "sum it, or use jacobian or vjp")
+    if holomorphic:
+        _complex(op, [*result.places, t])
+        return t
     if t.aval.dtype.kind == "c":
-        raise GradientError(op, str(t.aval), "a complex number has no gradient", "differentiate its real part, its absolute value, or use vjp")
+        raise GradientError(op, str(t.aval), "a complex number has no gradient",
+                            "differentiate its real part, its absolute value, use vjp, or say holomorphic=True where f is")
     if t.aval.dtype.kind != "f":
         raise GradientError(op, str(t.aval), "an integer has no derivative", "return a floating number")
     return t
 
 
+def _complex(op: str, terms: Sequence[Term]) -> None:
+    """GradientError where a function that is said to be holomorphic takes or gives real numbers."""
+    for t in terms:
+        if t.aval.dtype.kind != "c":
+            raise GradientError(op, str(t.aval), "a holomorphic function takes and gives complex numbers", "cast it to a complex dtype, or leave holomorphic out")
+
+
 # ---- gradients --------------------------------------------------------------------------------------------------------------
 
-def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """A function that gives (f(*args), gradient): the gradient in the form of the argument(s) that `argnums` names.
 
     With `has_aux` the function returns (value, aux), the new one ((value, aux), gradient). Complex arguments: the direction of
-    steepest ascent, as in PyTorch. GradientError where f does not return one real number or an argument is integer.
+    steepest ascent, as in PyTorch; with `holomorphic`, of a function of complex numbers that has one: its derivative f'.
+    GradientError where f does not return one real number (holomorphic: complex) or an argument is integer.
 
     >>> import lazygrad as lg
     >>> value, (dx, dy) = lg.value_and_grad(lambda x, y: (x * x * y).sum(), (0, 1))(3.0, lg.asarray([1.0, 2.0]))
@@ -209,40 +222,45 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         code, at = user_frame(sys._getframe(1))
-        value, gradient, aux = _gradient(code, at, "value_and_grad", function, argnums, has_aux, args, kwargs)
+        value, gradient, aux = _gradient(code, at, "value_and_grad", function, argnums, (has_aux, holomorphic), args, kwargs)
         return ((value, aux), gradient) if has_aux else (value, gradient)
     return differentiated
 
 
-def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The gradient of a function that returns one real number, as a function; in the form of the argument(s) that `argnums` names.
 
     With `has_aux` the function returns (value, aux), the new one (gradient, aux). Nests with every transform, to any order.
+    `holomorphic`: see `value_and_grad`.
 
     >>> import lazygrad as lg
     >>> lg.grad(lambda x: x ** 3)(2.0).item(), lg.grad(lg.grad(lambda x: x ** 3))(2.0).item()
     (12.0, 12.0)
     >>> lg.grad(lambda p: (p["w"] * p["b"]).sum())({"w": 2.0, "b": 3.0})["b"].item()
     2.0
+    >>> lg.grad(lambda z: z * z, holomorphic=True)(1 + 2j).item(), lg.grad(lambda z: lg.abs(z) ** 2)(1 + 2j).item()
+    ((2+4j), (2+4j))
     """
     transform("grad", function)
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         code, at = user_frame(sys._getframe(1))
-        _, gradient, aux = _gradient(code, at, "grad", function, argnums, has_aux, args, kwargs)
+        _, gradient, aux = _gradient(code, at, "grad", function, argnums, (has_aux, holomorphic), args, kwargs)
         return (gradient, aux) if has_aux else gradient
     return differentiated
 
 
 @guarded
-def _gradient(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, args: tuple, kwargs: dict) -> tuple[Any, Any, Any]:
+def _gradient(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Argnums, how: tuple[bool, bool], args: tuple, kwargs: dict) -> tuple[Any, Any, Any]:
+    has_aux, holomorphic = how
     call = Call(op, args, argnums, code, at)
     del args
     with T.Trace(op, concrete=True) as trace:
         result = call.run(trace, function, kwargs, has_aux)
-        root = scalar(op, result)
-        found = result.actual([root, *pulled([root], [constant(1, (), root.aval.dtype)], result.places)])
+        root = scalar(op, result, holomorphic)
+        gradients = pulled([root], [constant(1, (), root.aval.dtype)], result.places)
+        found = result.actual([root, *(map(conj, gradients) if holomorphic else gradients)])       # pulled: the conjugate of f'
     gradients = call.split(found[1:])
     gradient = tuple(gradients) if isinstance(argnums, (tuple, list)) else gradients[0]
     return found[0], gradient, result.auxiliary() if has_aux else None
@@ -386,60 +404,62 @@ def _eye(n: int, dtype: np.dtype) -> Term:
     return cast(eq(M.broadcast_to(M.reshape(i, shape=(n, 1)), shape=wide), M.broadcast_to(M.reshape(i, shape=(1, n)), shape=wide)), dtype=dtype)
 
 
-def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The Jacobian in reverse mode, as a function: for every leaf of the output one (*output shape, *argument shape) for every leaf of
-    the argument(s), in the containers of the output around those of the argument. One plan, whatever the sizes.
+    the argument(s), in the containers of the output around those of the argument. One plan, whatever the sizes. Complex numbers: of
+    functions that are `holomorphic` only, which have one derivative.
 
     >>> import lazygrad as lg
     >>> lg.jacrev(lambda x: x * x)(lg.asarray([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
-    return _jacobian("jacrev", function, argnums, has_aux, False)
+    return _jacobian("jacrev", function, argnums, (has_aux, holomorphic), False)
 
 
-def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacfwd(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The Jacobian in forward mode; what `jacrev` gives, cheaper where inputs are fewer than outputs.
 
     >>> import lazygrad as lg
     >>> lg.jacfwd(lambda t: lg.stack([lg.cos(t), lg.sin(t)]))(0.0).tolist()
     [-0.0, 1.0]
     """
-    return _jacobian("jacfwd", function, argnums, has_aux, True)
+    return _jacobian("jacfwd", function, argnums, (has_aux, holomorphic), True)
 
 
-def jacobian(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def jacobian(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The Jacobian, forward where the inputs have no more elements than the outputs, else in reverse; see `jacrev`.
 
     >>> import lazygrad as lg
     >>> lg.jacobian(lambda x: (x * x).sum())(lg.asarray([1.0, 2.0])).tolist()
     [2.0, 4.0]
     """
-    return _jacobian("jacobian", function, argnums, has_aux, None)
+    return _jacobian("jacobian", function, argnums, (has_aux, holomorphic), None)
 
 
-def hessian(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def hessian(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
     """The matrix of second derivatives of a scalar function: forward over reverse.
 
     >>> import lazygrad as lg
     >>> lg.hessian(lambda x: x[0] ** 2 * x[1])(lg.asarray([3.0, 2.0])).tolist()
     [[4.0, 6.0], [6.0, 0.0]]
     """
-    return jacfwd(jacrev(function, argnums, has_aux), argnums, has_aux)
+    return jacfwd(jacrev(function, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)
 
 
-def _jacobian(op: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, forward: bool | None) -> Callable[..., Any]:
+def _jacobian(op: str, function: Callable[..., Any], argnums: Argnums, how: tuple[bool, bool], forward: bool | None) -> Callable[..., Any]:
     transform(op, function, 3)
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         code, at = user_frame(sys._getframe(1))
-        return _rows(code, at, op, function, argnums, has_aux, forward, args, kwargs)
+        return _rows(code, at, op, function, argnums, how, forward, args, kwargs)
     return differentiated
 
 
 @guarded
-def _rows(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Argnums, has_aux: bool, forward: bool | None, args: tuple,
+def _rows(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Argnums, how: tuple[bool, bool], forward: bool | None, args: tuple,
           kwargs: dict) -> Any:
+    has_aux, holomorphic = how
     call = Call(op, args, argnums, code, at)
     del args
     with T.Trace(op, concrete=True) as trace:
@@ -449,9 +469,11 @@ def _rows(code: Any, at: int, op: str, function: Callable[..., Any], argnums: Ar
                 raise GradientError(op, str(t.aval), "an integer output has no derivative", "return it by has_aux")
         ins = [h.term.aval for h in call.tensors]
         outs = [t.aval for t in result.terms]
-        for av in (*ins, *outs):
+        if holomorphic:
+            _complex(op, [*result.places, *result.terms])
+        for av in () if holomorphic else (*ins, *outs):
             if av.dtype.kind == "c":                       # four real numbers an entry; one complex number only where f is holomorphic
-                raise GradientError(op, str(av), "a complex number has no one derivative", "use vjp or jvp, or give real and imaginary parts apart")
+                raise GradientError(op, str(av), "a complex number has no one derivative", "use vjp or jvp, give real and imaginary parts apart, or say holomorphic=True where f is")
         small = sum([a.size for a in ins]) <= sum([a.size for a in outs])
         terms = _jacobians(tuple(result.terms), tuple(result.places), small if forward is None else forward)
         handles = result.actual(terms)
@@ -488,6 +510,8 @@ def _jacobians(roots: tuple[Term, ...], wrt: tuple[Term, ...], forward: bool) ->
             rest = whole.aval.shape[1:]
             part = M.slice_(whole, start=(start[k], *(0,) * len(rest)), step=(1,) * whole.aval.ndim, shape=(size, *rest)) if size != n else whole
             part = M.reshape(part, shape=(*moving[k].aval.shape, *rest))
+            if not forward and part.aval.dtype.kind == "c":        # pulled: the conjugate
+                part = conj(part)
             if forward:                                    # (*w, *root) -> (*root, *w)
                 a = moving[k].aval.ndim
                 part = M.permute(part, axes=(*range(a, a + len(rest)), *range(a)))
