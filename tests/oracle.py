@@ -74,11 +74,11 @@ def same(got: Any, want: Any, tol: float, dtypes: bool = True) -> None:
         for g, w in zip(got, want, strict=True):
             same(g, w, tol, dtypes)
         return
-    want = np.asarray(want)
+    want, got = np.asarray(want), got if isinstance(got, lg.Tensor) else np.asarray(got)
     assert tuple(got.shape) == want.shape, f"{tuple(got.shape)}, NumPy has {want.shape}"
     if dtypes:
         assert got.dtype == want.dtype, f"{got.dtype}, NumPy has {want.dtype}"
-    got = got.value if isinstance(got, lg.Tensor) else np.asarray(got)
+    got = got.value if isinstance(got, lg.Tensor) else got
     if want.dtype.kind in "fc":
         np.testing.assert_allclose(got, want, rtol=tol, atol=tol * np.abs(want, where=np.isfinite(want), out=np.zeros(want.shape)).max(initial=0))
     else:

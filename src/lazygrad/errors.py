@@ -52,6 +52,10 @@ class DataError(LazygradError, TypeError, ValueError):
     """Data from which no tensor can be made: ragged lists, strings, objects."""
 
 
+class OptionError(LazygradError, ValueError, TypeError):
+    """A setting that a function does not have: an unknown mode, method or order, or two that exclude each other."""
+
+
 class GraphError(LazygradError, ValueError):
     """Operands of two graphs in one operation."""
 

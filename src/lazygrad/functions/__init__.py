@@ -33,6 +33,14 @@ later("orders", "partition argpartition kthvalue lexsort sort_complex flatnonzer
 later("places", "choose extract place putmask put copyto fill_diagonal")
 later("grids", """tril_indices triu_indices tril_indices_from triu_indices_from diag_indices diag_indices_from mask_indices tri diagflat
       indices ix_ unravel_index ravel_multi_index""")
+later("sliding", "sliding_window_view unfold correlate convolve hanning hamming blackman bartlett kaiser")
+later("running", "cummax cummin logcumsumexp trapezoid cumulative_trapezoid gradient ediff1d unwrap")
+later("interpolate", "interp")
+later("polynomials", "polyval polyadd polysub polymul polydiv polyder polyint roots poly vander polyfit")
+later("ranges", "linspace logspace geomspace")
+later("products", "vdot matvec vecmat cross einsum_path")
+later("padding", "pad")
+later("special", "i0", "special")
 
 # methods of Tensor among them
 methods("", "angle ldexp frexp", "numbers")
@@ -42,3 +50,7 @@ methods("", "quantile median nanmedian", "quantiles")
 methods("", "partition argpartition kthvalue", "orders")
 methods("", "place putmask put fill_diagonal", "places")
 methods("", "diagflat", "grids")
+methods("", "unfold", "sliding")
+methods("", "cummax cummin logcumsumexp", "running")
+methods("", "vdot", "products")
+methods("", "pad", "padding")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -199,28 +198,6 @@ def arange(start: Real, stop: Real | None = None, step: Real = 1, dtype: object 
     floats = any([isinstance(v, float) for v in (start, stop, step)])
     size = max(math.ceil((stop - start) / step), 0) if floats else max(-(-(stop - start) // step), 0)
     return line(size, start, step, chosen("arange", dtype, dtypes.DEFAULT_FLOAT if floats else dtypes.DEFAULT_INT))
-
-
-@public()
-@creates
-def linspace(start: Real, stop: Real, num: int = 50, dtype: object = None, device: object = None, endpoint: bool = True) -> Term:
-    """`num` numbers from start to stop, evenly apart; without stop itself if not `endpoint`. float32 by default.
-
-    >>> import lazygrad as lg
-    >>> lg.linspace(0, 1, 5).tolist()
-    [0.0, 0.25, 0.5, 0.75, 1.0]
-    """
-    size = operator.index(num)
-    if size < 0:
-        raise ShapeError("linspace", f"num={num}", "a count is negative", "pass 0 or more")
-    target = chosen("linspace", dtype, dtypes.DEFAULT_FLOAT)
-    wide = dtypes.float64 if target.kind != "c" else dtypes.complex128
-    gaps = size - 1 if endpoint else size
-    out = line(size, start, (stop - start) / gaps if gaps else 0.0, wide)
-    if endpoint and size > 1:                   # the last one exactly
-        last = P.eq(P.iota(size=size, dtype=dtypes.int64), constant(size - 1, (size,), dtypes.int64))
-        out = P.where(last, constant(stop, (size,), wide), out)
-    return cast(P.floor(out) if target.kind in "iu" else out, target)
 
 
 # ---- matrices and grids -------------------------------------------------------------------------------------------------------

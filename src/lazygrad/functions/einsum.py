@@ -132,8 +132,8 @@ def placed(x: Term, labels: Labels, out: Labels) -> Term:
     return reshaped(x, tuple([next(sizes) if c in labels else 1 for c in out]))
 
 
-def cheapest(operands: list[tuple[Term, Labels]], output: Labels, sizes: dict) -> tuple[int, int]:
-    """The pair whose product has the fewest elements beyond those of its operands."""
+def cheapest(operands: list[tuple[int, Labels]], output: Labels, sizes: dict) -> tuple[int, int]:
+    """Of operands, given by their sizes and labels, the pair whose product has the fewest elements beyond its own."""
     if len(operands) == 2:
         return 0, 1
     users = Counter(c for _, labels in operands for c in set(labels))
@@ -143,7 +143,7 @@ def cheapest(operands: list[tuple[Term, Labels]], output: Labels, sizes: dict) -
             p, q = set(operands[i][1]), set(operands[j][1])
             left = {c for c in p | q if c in output or users[c] > (c in p) + (c in q)}
             volume, work = math.prod([sizes[c] for c in left]), math.prod([sizes[c] for c in p | q])
-            cost = (volume - operands[i][0].aval.size - operands[j][0].aval.size, work)
+            cost = (volume - operands[i][0] - operands[j][0], work)
             if best is None or cost < best:
                 best, where = cost, (i, j)
     return where
@@ -171,7 +171,7 @@ def einsum(subscripts: str, *operands: Term) -> Term:
     inputs, output, sizes = parse(subscripts, [x.aval.shape for x in xs])
     parts = [distinct(x, labels) for x, labels in zip(xs, inputs, strict=True)]
     while len(parts) > 1:
-        i, j = cheapest(parts, output, sizes)
+        i, j = cheapest([(x.aval.size, labels) for x, labels in parts], output, sizes)
         (b, q), (a, p) = parts.pop(j), parts.pop(i)
         keep = set(output).union(*[labels for _, labels in parts])
         parts.append(times(a, p, b, q, keep, sizes))

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError, IndexingError, ShapeError
+from ..errors import IndexingError, OptionError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from ..tensor import Tensor
@@ -254,7 +254,7 @@ class Joined:
         parts = []
         for k in key if isinstance(key, tuple) else (key,):
             if isinstance(k, str):
-                raise DTypeError(self.name, repr(k), "directives as strings are not read", "use concatenate, stack or reshape")
+                raise OptionError(self.name, repr(k), "directives as strings are not read", "use concatenate, stack or reshape")
             x = steps(k) if isinstance(k, slice) else tensor_of(k)
             if self.columns:
                 x = FUNCTIONS["reshape"](x, (*x.shape, 1)) if x.ndim < 2 else x
@@ -291,7 +291,7 @@ def known_outside(op: str, i: object, n: int) -> None:
 def order_of(op: str, order: str, shape: Shape) -> list[int]:
     """The axes from the slowest to the fastest."""
     if order not in ("C", "F"):
-        raise DTypeError(op, f"order={order!r}", "there is no such order", 'pass "C" or "F"')
+        raise OptionError(op, f"order={order!r}", "there is no such order", 'pass "C" or "F"')
     return list(range(len(shape))) if order == "C" else list(range(len(shape)))[::-1]
 
 
@@ -355,7 +355,7 @@ def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
     modes = (mode,) * len(dims) if isinstance(mode, str) else tuple(mode)
     for m in modes:
         if m not in ("raise", "wrap", "clip"):
-            raise DTypeError("ravel_multi_index", f"mode={m!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
+            raise OptionError("ravel_multi_index", f"mode={m!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
     parts = FUNCTIONS["unstack"](multi_index) if isinstance(multi_index, Tensor) else list(multi_index)
     for i, n, m in zip(parts, dims, modes, strict=False):
         if m == "raise":

@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError, IndexingError, ShapeError
+from ..errors import DTypeError, IndexingError, OptionError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from ..tensor import Tensor
@@ -171,11 +171,11 @@ def bins_of(op: str, x: Tensor, bins: object, limits: tuple | None, weights: obj
     """A number of bins, or edges. A rule given by its name is applied to the values of x."""
     if isinstance(bins, str):
         if weights is not None:
-            raise DTypeError(op, f"bins={bins!r} with weights", "rules for the number of bins know no weights", "pass a number")
+            raise OptionError(op, f"bins={bins!r} with weights", "rules for the number of bins know no weights", "pass a number")
         try:
             return len(np.histogram_bin_edges(np.asarray(x), bins, limits)) - 1, None
         except ValueError as error:
-            raise ShapeError(op, f"bins={bins!r}", str(error), "pass a number") from None
+            raise OptionError(op, f"bins={bins!r}", str(error), "pass a number") from None
     if isinstance(bins, Tensor) and bins.ndim:
         edges = bins
     elif np.ndim(bins) == 0:

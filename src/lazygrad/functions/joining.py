@@ -1,19 +1,18 @@
-"""Functions that put arrays together and take them apart: concatenate, stack, split, tile, repeat, pad.
+"""Functions that put arrays together and take them apart: concatenate, stack, split, tile, repeat.
 
-In: tensors (lists of them) and static axes, counts, widths. Out: the elements side by side, or parts of them; dtypes promote.
+In: tensors (lists of them) and static axes and counts. Out: the elements side by side, or parts of them; dtypes promote.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
-from ..lift import Operand, Terms
+from ..lift import Terms
 from ..tensor import Tensor
 from .movement import atleast_1d, atleast_2d, cut, new_axis
-from .promotion import P, Shape, alike, broadcast, constant, number, one_axis, positive_shape, reshaped
+from .promotion import P, Shape, alike, broadcast, one_axis, positive_shape, reshaped
 from .table import deferred, plain, public
 
 # ---- helpers on Terms ---------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ def unstack(x: Term, axis: int = 0) -> tuple[Term, ...]:
     return tuple([reshaped(cut(x, k, i, 1), rest) for i in range(x.aval.shape[k])])
 
 
-# ---- repeating and padding ------------------------------------------------------------------------------------------------
+# ---- repeating ----------------------------------------------------------------------------------------------------------
 
 @public(method=True)
 def tile(x: Term, repetitions: int | tuple[int, ...]) -> Term:
@@ -187,41 +186,3 @@ def repeat(x, repeats, /, axis=None):
 
 _lifted = deferred(repeated)
 Tensor.repeat = Tensor.repeat_interleave = repeat
-
-
-@public(method=True)
-def pad(x: Term, pad_width: object, mode: str = "constant", constant_values: Operand = 0) -> Term:
-    """x with constants around it: `pad_width` is n, (before, after), or a (before, after) for every axis.
-
-    >>> import lazygrad as lg
-    >>> lg.pad(lg.asarray([1, 2]), (1, 2)).tolist()
-    [0, 1, 2, 0, 0]
-    """
-    shape = x.aval.shape
-    widths = _widths(pad_width, x.aval.ndim, shape)
-    if mode != "constant":
-        raise ShapeError("pad", f"mode {mode!r}", "only constants can be padded", 'pass mode="constant"')
-    if all([w == (0, 0) for w in widths]):
-        return x
-    whole = tuple([a + n + b for n, (a, b) in zip(shape, widths, strict=True)])
-    start, step = tuple([a for a, _ in widths]), (1,) * len(shape)
-    inner = P.embed(x, shape=whole, start=start, step=step)
-    if not isinstance(constant_values, Term) and constant_values == 0:
-        return inner
-    value = constant_values if isinstance(constant_values, Term) else number("pad", constant_values, (), x.aval.dtype)
-    inside = P.embed(constant(True, shape, dtypes.bool_), shape=whole, start=start, step=step)
-    return P.where(inside, inner, broadcast(P.cast(value, dtype=x.aval.dtype), whole))
-
-
-def _widths(given: object, ndim: int, shape: Shape) -> tuple[tuple[int, int], ...]:
-    wrong = ShapeError("pad", f"pad_width {given} of {shape}", "it is neither n, (before, after) nor one pair for every axis",
-                       "pass widths of 0 or more")
-    pairs = given if isinstance(given, tuple) else (given,)
-    if all([isinstance(p, int) for p in pairs]):
-        pairs = ((pairs[0], pairs[-1]),) * ndim if 0 < len(pairs) <= 2 else ()
-    pairs = tuple([p if isinstance(p, tuple) else (p, p) for p in pairs])
-    pairs = tuple([p * 2 if len(p) == 1 else p for p in pairs])
-    pairs = pairs * ndim if len(pairs) == 1 else pairs
-    if len(pairs) != ndim or any([len(p) != 2 or not all([isinstance(n, int) and n >= 0 for n in p]) for p in pairs]):
-        raise wrong
-    return pairs

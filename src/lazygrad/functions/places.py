@@ -7,7 +7,7 @@ fill_diagonal), these return what it would be. `extract` evaluates its condition
 from __future__ import annotations
 
 from .. import dtypes
-from ..errors import DTypeError, IndexingError, ShapeError
+from ..errors import IndexingError, OptionError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from ..tensor import Tensor
@@ -25,7 +25,7 @@ MODES = ("raise", "wrap", "clip")
 def bounded(op: str, i: Term, n: int, mode: str) -> Term:
     """Indices into n elements by NumPy's `mode`: out of range is an error when it is computed, wraps round, or is the nearest end."""
     if mode not in MODES:
-        raise DTypeError(op, f"mode={mode!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
+        raise OptionError(op, f"mode={mode!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
     i = integers(op, i)
     if mode == "wrap":
         return P.remainder(i, fill(i, max(n, 1)))

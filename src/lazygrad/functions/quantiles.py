@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .. import dtypes, reference
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, OptionError, ShapeError
 from ..ir.aval import aval
 from ..ir.term import Term
 from ..prims.leaf import leaf
@@ -187,7 +187,7 @@ PLACED, VALUED, WEIGHTED = deferred(by_places), deferred(by_values), deferred(by
 def computed(op: str, x: object, q: object, axis: Axis, method: str, keepdims: bool, weights: object, skip: bool, whole: int) -> Tensor:
     """The quantiles q / whole of x."""
     if method not in METHODS:
-        raise DTypeError(op, f"method {method!r}", "there is no such method", "use one of " + ", ".join(METHODS))
+        raise OptionError(op, f"method {method!r}", "there is no such method", "use one of " + ", ".join(METHODS))
     x = tensor_of(x)
     if not isinstance(q, Tensor):
         given = np.asarray(q)
@@ -205,7 +205,7 @@ def computed(op: str, x: object, q: object, axis: Axis, method: str, keepdims: b
     if weights is None:
         return VALUED.function()(x, q, op, method, axis, keepdims, skip)
     if method != "inverted_cdf":
-        raise DTypeError(op, f"weights with method {method!r}", "weights are defined for one method only", 'pass method="inverted_cdf"')
+        raise OptionError(op, f"weights with method {method!r}", "weights are defined for one method only", 'pass method="inverted_cdf"')
     return WEIGHTED.function()(x, q, weights, op, axis, keepdims, skip)
 
 

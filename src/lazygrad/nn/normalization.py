@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import DataError, ShapeError
 from ..functions.composite import fill, scale
-from ..functions.joining import pad
 from ..functions.movement import cut
+from ..functions.padding import surrounded
 from ..functions.promotion import P, as_shape, broadcast, cast, many_axes, one_axis, reshaped
 from ..functions.reductions import norm
 from ..functions.table import public
@@ -216,7 +216,7 @@ def local_response_norm(x: Term, size: int, alpha: float = 1e-4, beta: float = 0
     dtype, x, _ = together("local_response_norm", x)
     channels("local_response_norm", x)
     c, before = x.aval.shape[1], size // 2
-    square = pad(P.square(x), ((0, 0), (before, size - 1 - before), *[(0, 0)] * (x.aval.ndim - 2)))
+    square = surrounded(P.square(x), ((0, 0), (before, size - 1 - before), *[(0, 0)] * (x.aval.ndim - 2)))
     total = cut(square, 1, 0, c)
     for i in range(1, size):
         total = P.add(total, cut(square, 1, i, c))
