@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from samples import SHAPES, Arg, Row
 
-from lazygrad.prims import incomplete, special  # noqa: F401  (they register)
+from lazygrad.prims import implicit, incomplete, special  # noqa: F401  (they register)
 
 NAMES = {
     ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
@@ -45,3 +45,12 @@ SAMPLES["betainc"] = [beta_arguments(s, i, j) for s in SHAPES for i, j in ((0, 0
 SAMPLES["zeta"] = [Row((Arg(s, "above one"), Arg(s, "positive")), {"k": k}) for s in SHAPES for k in (0, 1)]
 for _letter in "jyik":
     SAMPLES[f"spherical_{_letter}n"] = [Row((Arg(s, "positive"),), {"n": n}) for s in SHAPES[:3] for n in (0, 1, 3)]
+
+# draws as functions of their parameters: difference quotients of a draw are those of its quantile (test_random_gamma.py)
+SAMPLES["ndtri_exp"] = [Row((Arg(s),), make=lambda rng, dtype, s=s: (np.asarray(-rng.uniform(0.1, 30, s)).astype(dtype),)) for s in SHAPES]
+SAMPLES["gamma_spread"] = [Row((Arg(s, "positive"), Arg(s, "positive")), {"k": k, "log": log}) for s in SHAPES[:3] for k, log in ((1, False), (2, True))]
+SAMPLES["gamma_draw"] = [Row((Arg(s, "positive"), Arg(s, "positive")), {"log": log}, smooth=False) for s in SHAPES for log in (False, True)]
+SAMPLES["vonmises_cumulant"] = [Row((Arg(s, "positive"),), {"k": k}) for s in SHAPES[:3] for k in (1, 3)]
+SAMPLES["vonmises_spread"] = [Row((Arg(s, "positive"), Arg(s, "unit")), {"k": k}) for s in SHAPES[:3] for k in (1, 2)]
+SAMPLES["vonmises_draw"] = [Row((Arg(s, "positive"), Arg(s, "unit")), smooth=False) for s in SHAPES]
+SAMPLES["wald_draw"] = [Row((Arg(s, "positive"), Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES]

@@ -100,11 +100,27 @@ def test_draws_differentiate_by_their_parameters(name, draw):
         assert abs(difference - g.item()) < 2e-3 * max(1, abs(difference)), k       # draws are float32, the step 1e-3
 
 
-def test_multivariate_normal_has_the_covariance_of_its_factor():
-    factor = np.array([[1.0, 0.0], [0.6, 0.3]])
-    x = R.multivariate_normal(R.key(0), lg.asarray(np.array([1.0, -1.0])), lg.asarray(factor), (N,)).value
-    np.testing.assert_allclose(np.cov(x.T), factor @ factor.T, atol=0.03)       # 3 standard errors of N draws
-    np.testing.assert_allclose(x.mean(0), [1, -1], atol=0.03)
+@pytest.mark.parametrize("method", ["cholesky", "eigh"])
+def test_multivariate_normal_has_its_covariance(method):
+    cov = np.array([[1.0, 0.6], [0.6, 0.45]])
+    x = R.multivariate_normal(R.key(0), lg.asarray(np.array([1.0, -1.0])), lg.asarray(cov), (N,), method=method)
+    assert x.dtype == "float64"
+    np.testing.assert_allclose(np.cov(x.value.T), cov, atol=0.03)               # 3 standard errors of N draws
+    np.testing.assert_allclose(x.value.mean(0), [1, -1], atol=0.03)
+    # stacks, and d/dcov of the mean of x xT is 1
+    stack = R.multivariate_normal(R.key(1), lg.zeros((3, 1, 2)), lg.asarray(np.stack([cov, 2 * cov])), method=method)
+    assert stack.shape == (3, 2, 2)
+    c = lg.tensor(cov)
+    z = R.multivariate_normal(R.key(0), lg.asarray(np.zeros(2)), c, (N,), method=method)
+    (g,) = (z[:, 0] * z[:, 1]).mean().gradient(c)
+    np.testing.assert_allclose(g.value + g.value.T, [[0, 1], [1, 0]], atol=0.05)
+
+
+def test_semidefinite_covariances_have_draws_by_eigh():
+    x = R.multivariate_normal(R.key(0), lg.zeros((2,)), lg.ones((2, 2)), (50,), method="eigh").value
+    np.testing.assert_allclose(x[:, 0], x[:, 1], atol=1e-3)                     # roots of eigenvalues that are 0 to 1e-7
+    with pytest.raises(np.linalg.LinAlgError):
+        R.multivariate_normal(R.key(0), lg.zeros((2,)), lg.ones((2, 2)), (50,)).forward()
 
 
 @pytest.mark.parametrize(("low", "high", "dtype"), [(0, 6, "int64"), (-3, 4, "int32"), (-100, 100, "int8"), (0, 256, "uint8"), (5, 6, "int64")])
@@ -176,12 +192,64 @@ def test_keys_join_the_graph_they_are_made_in():
 
 def test_generator_counts():
     g = R.Generator(5)
-    draws = [g.normal((2,)).tolist(), g.normal((2,)).tolist(), g.randint((2,), 0, 9).tolist()]
-    again = [R.normal(R.fold_in(R.key(5), 0), (2,)).tolist(), R.normal(R.fold_in(R.key(5), 1), (2,)).tolist(),
-             R.randint(R.fold_in(R.key(5), 2), (2,), 0, 9).tolist()]
+    draws = [g.normal(size=2).tolist(), g.normal(1.0, size=(2,)).tolist(), g.integers(9, size=2).tolist(), g.bernoulli(0.5, (3,)).tolist()]
+    keys = [R.fold_in(R.key(5), i) for i in range(4)]
+    again = [R.normal(keys[0], (2,)).tolist(), R.normal(keys[1], (2,), loc=1.0).tolist(), R.randint(keys[2], (2,), 0, 9).tolist(),
+             R.bernoulli(keys[3], 0.5, (3,)).tolist()]
     assert draws == again
     with pytest.raises(AttributeError, match="no draw 'nothing'"):
         g.nothing()
+    one, two = g.spawn(2)
+    assert one.random().item() != two.random().item() and repr(one).startswith("Generator(key=")
+
+
+# NumPy's call, SciPy's distribution
+NUMPYS = {
+    "random()": scipy.stats.uniform(), "standard_normal()": scipy.stats.norm(), "standard_exponential()": scipy.stats.expon(),
+    "standard_cauchy()": scipy.stats.cauchy(), "standard_gamma(2.0)": scipy.stats.gamma(2), "gamma(0.7, 2.0)": scipy.stats.gamma(0.7, scale=2),
+    "standard_t(3)": scipy.stats.t(3), "beta(2, 3)": scipy.stats.beta(2, 3), "chisquare(4)": scipy.stats.chi2(4), "f(4, 9)": scipy.stats.f(4, 9),
+    "vonmises(0.0, 2.0)": scipy.stats.vonmises(2), "wald(1, 2)": scipy.stats.invgauss(0.5, scale=2), "weibull(1.5)": scipy.stats.weibull_min(1.5),
+    "pareto(3.0)": scipy.stats.lomax(3), "power(2.0)": scipy.stats.powerlaw(2), "uniform(1, 3)": scipy.stats.uniform(1, 2),
+    "laplace(1, 2)": scipy.stats.laplace(1, 2), "logistic(1, 2)": scipy.stats.logistic(1, 2), "gumbel(1, 2)": scipy.stats.gumbel_r(1, 2),
+    "rayleigh(2.0)": scipy.stats.rayleigh(scale=2), "lognormal(0, 0.5)": scipy.stats.lognorm(0.5), "triangular(0, 1, 4)": scipy.stats.triang(0.25, 0, 4),
+    "exponential(2.0)": scipy.stats.expon(scale=2), "normal(1, 2)": scipy.stats.norm(1, 2),
+}
+
+
+@pytest.mark.parametrize("call", NUMPYS)
+def test_generator_takes_numpys_arguments(call):
+    name, _, arguments = call[:-1].partition("(")
+    given = [float(v) for v in arguments.split(",") if v]
+    x, y = getattr(R.default_rng(1), name)(*given, size=2000), getattr(np.random.default_rng(1), name)(*given, size=2000)
+    assert x.shape == y.shape and x.dtype == "float32"
+    assert scipy.stats.kstest(x.value, NUMPYS[call].cdf).pvalue > 1e-4 and scipy.stats.kstest(y, NUMPYS[call].cdf).pvalue > 1e-4
+
+
+def test_generator_counts_and_orders_as_numpy_does():
+    g, known = R.default_rng(2), np.random.default_rng(2)
+    for name, given in (("poisson", (4.0,)), ("binomial", (9, 0.3)), ("negative_binomial", (3, 0.5)), ("geometric", (0.3,)), ("hypergeometric", (6, 4, 5))):
+        x, y = getattr(g, name)(*given, size=(4000,)), getattr(known, name)(*given, size=(4000,))
+        assert x.dtype == "int64" and abs(x.value.mean() - y.mean()) < 5 * y.std() / 4000**0.5
+    assert g.multinomial(5, [0.5, 0.5], size=3).shape == g.dirichlet([1.0, 2.0], size=3).shape == (3, 2)
+    assert g.multivariate_normal([0.0, 1.0], [[1.0, 0.0], [0.0, 0.0]], size=4).shape == (4, 2)
+    assert set(g.integers(1, 3, size=50, endpoint=True).tolist()) == {1, 2, 3}
+    assert sorted(g.permutation(5).tolist()) == list(range(5)) and g.choice([7.0, 8.0], size=(2, 3)).shape == (2, 3)
+    x = np.arange(12.0).reshape(3, 4)
+    assert sorted(g.permuted(x).value.ravel()) == list(range(12))
+    rows = g.permuted(lg.asarray(x), axis=1).value
+    assert np.array_equal(np.sort(rows), x) and len({tuple(r) for r in rows - x[:, :1]}) > 1
+    t = lg.asarray(x)
+    g.shuffle(t)
+    assert sorted(map(tuple, t.tolist())) == sorted(map(tuple, x))
+    assert R.default_rng(g) is g and R.default_rng().random().item() != R.default_rng().random().item()
+    with pytest.raises(ValueError, match="a seed is one integer"):
+        R.default_rng([1, 2])
+
+
+def test_integers_that_change_stay_integers():
+    # more different ones than a call bakes into its expressions
+    assert [len(R.permutation(R.key(0), n).tolist()) for n in range(12)] == list(range(12))
+    assert [R.choice(R.key(0), n, (2,)).shape for n in range(1, 13)] == [(2,)] * 12
 
 
 @pytest.mark.parametrize(("call", "error", "text"), [

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 from ..errors import ShapeError
 from ..ir.term import Term
-from ..lift import Operand, operation
+from ..lift import operation
+from ..tensor import Tensor, adopt, graph_of
+from .composite import fill
 from .movement import cut
-from .promotion import P, broadcast, cast, one_axis, positive_shape, reshaped
+from .promotion import P, broadcast, cast, constant, one_axis, positive_shape, reshaped
 from .random_continuous import minus_log
-from .random_keys import drawn
-from .random_uniform import open_unit, randint
+from .random_keys import DRAW, UINT, counters, drawn, words
+from .random_uniform import floating, open_unit, randint, unit, wide
+from .selection import take_along_axis
 
 
 @operation()
@@ -36,20 +40,6 @@ def categorical(key: Term, logits: Term, axis: int = -1, shape: object = None) -
     return P.argmax(P.add(broadcast(logits, whole), noise), axis=k + len(lead))
 
 
-@operation()
-def permutation(key: Term, x: Operand, axis: int = 0) -> Term:
-    """The slices of x along `axis` in random order; of an integer n, the integers below n.
-
-    >>> import lazygrad as lg
-    >>> sorted(lg.random.permutation(lg.random.key(0), 5).tolist())
-    [0, 1, 2, 3, 4]
-    """
-    if not isinstance(x, Term):
-        return order_of("permutation", key, operator.index(x))
-    k = one_axis("permutation", axis, x.aval.ndim)
-    return P.gather(x, order_of("permutation", key, x.aval.shape[k]), axes=(k,), position=k)
-
-
 def order_of(op: str, key: Term, n: int) -> Term:
     """The integers below n in random order: the order of n random words, ties by the second word."""
     x, y = drawn(op, key, (n,))
@@ -58,29 +48,91 @@ def order_of(op: str, key: Term, n: int) -> Term:
     return P.gather(second, first, axes=(0,), position=0)
 
 
-@operation()
-def choice(key: Term, a: Operand, shape: object = (), replace: bool = True, p: Term | None = None, axis: int = 0) -> Term:
-    """Elements (slices along `axis`) of `a`, or of the integers below it; with probabilities `p` if given.
+@operation(name="permutation")
+def _order(key: Term, n: object) -> Term:
+    count = operator.index(n)
+    if count < 0:
+        raise ShapeError("permutation", f"{count}", "there are no integers below it", "pass 0 or more, or an array")
+    return order_of("permutation", key, count)
 
-    ShapeError where more are asked for than there are and `replace` is false.
+
+@operation(name="permutation of elements")
+def _shuffled(key: Term, x: Term, axis: int, independent: bool) -> Term:
+    k = one_axis("permutation", axis, x.aval.ndim)
+    if not independent:
+        return P.gather(x, order_of("permutation", key, x.aval.shape[k]), axes=(k,), position=k)
+    order = P.argsort(P.threefry(*_spread(key, x), word=0), axis=k, descending=False, stable=True)
+    return take_along_axis(x, order, k)
+
+
+def _spread(key: Term, x: Term) -> tuple[Term, ...]:
+    """The arguments of a word for every element of x."""
+    shape = x.aval.shape
+    return *[broadcast(w, shape) for w in words("permutation", key)], constant(DRAW, shape, UINT), counters(shape)
+
+
+def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -> Tensor:
+    """The slices of x along `axis` in random order; of an integer n, the integers below n.
+
+    `independent`: every vector along `axis` in an order of its own. Differentiates by x.
+
+    >>> import lazygrad as lg
+    >>> sorted(lg.random.permutation(lg.random.key(0), 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    return _order(key, x) if hasattr(x, "__index__") and not getattr(x, "ndim", 0) else _shuffled(key, x, axis, bool(independent))
+
+
+def shuffle(key: Tensor, x: Tensor, axis: int = 0) -> None:
+    """Puts the slices of x along `axis` in random order, as NumPy does: x has another value from here on (as by `x[...] = y`).
+
+    >>> import lazygrad as lg
+    >>> x = lg.asarray([1.0, 2.0, 3.0])
+    >>> lg.random.shuffle(lg.random.key(0), x)
+    >>> sorted(x.tolist())
+    [1.0, 2.0, 3.0]
+    """
+    x[...] = permutation(key, x, axis)
+
+
+@operation(name="choice")
+def _chosen(key: Term, n: object, shape: object, replace: bool, p: Term | None) -> Term:
+    shape, count = positive_shape("choice", shape), operator.index(n)
+    size = math.prod(shape)
+    if (count <= 0 and size) or (not replace and size > count):
+        raise ShapeError("choice", f"{size} of {count}", "there are not as many", "replace=True draws an element more than once")
+    if p is not None and p.aval.shape != (count,):
+        raise ShapeError("choice", f"p of {p.aval.shape} for {count} elements", "each needs a probability")
+    if p is None:
+        if replace:
+            return randint.rule(key, shape, 0, max(count, 1))
+        return reshaped(cut(order_of("choice", key, count), 0, 0, size), shape)
+    p = P.stop_gradient(cast(p, wide(floating("choice", None, p))))
+    if replace:
+        ends = P.cumsum(p, axis=0, reverse=False)
+        total = broadcast(reshaped(cut(ends, 0, count - 1, 1), ()), shape)
+        x = P.mul(total, unit("choice", key, shape, p.aval.dtype))
+        return P.searchsorted(ends, P.minimum(x, P.nextafter(total, fill(total, 0))), side="right")         # (the product may round up to all)
+    keyed = P.add(P.log(p), P.neg(P.log(minus_log(open_unit("choice", key, (count,), p.aval.dtype)))))       # the Gumbel top k
+    return reshaped(cut(P.argsort(keyed, axis=0, descending=True, stable=True), 0, 0, size), shape)
+
+
+@operation(name="choice of elements")
+def _taken(a: Term, at: Term, axis: int) -> Term:
+    return P.gather(a, at, axes=(axis,), position=axis)
+
+
+def choice(key: Tensor, a: Any, shape: Any = (), replace: bool = True, p: Any = None, axis: int = 0) -> Tensor:
+    """Elements (slices along `axis`) of `a`, or of the integers below it; with probabilities `p` if given, which are divided by their sum.
+
+    ShapeError where more are asked for than there are and `replace` is false. Differentiates by `a`.
 
     >>> import lazygrad as lg
     >>> lg.random.choice(lg.random.key(0), 3, (4,), p=lg.asarray([0.0, 1.0, 0.0])).tolist()
     [1, 1, 1, 1]
     """
-    shape = positive_shape("choice", shape)
-    k = 0 if not isinstance(a, Term) else one_axis("choice", axis, a.aval.ndim)
-    n = a.aval.shape[k] if isinstance(a, Term) else operator.index(a)
-    size = math.prod(shape)
-    if not n or (not replace and size > n):
-        raise ShapeError("choice", f"{size} of {n}", "there are not as many", "replace=True draws an element more than once")
-    if p is not None and p.aval.shape != (n,):
-        raise ShapeError("choice", f"p of {p.aval.shape} for {n} elements", "each needs a probability")
-    if p is None:
-        at = randint.rule(key, shape, 0, n) if replace else reshaped(cut(order_of("choice", key, n), 0, 0, size), shape)
-    elif replace:
-        at = categorical.rule(key, P.log(p), -1, shape)
-    else:
-        keyed = P.add(P.log(p), P.neg(P.log(minus_log(open_unit("choice", key, (n,), p.aval.dtype)))))       # the Gumbel top k
-        at = reshaped(cut(P.argsort(keyed, axis=0, descending=True, stable=True), 0, 0, size), shape)
-    return P.gather(a, at, axes=(k,), position=k) if isinstance(a, Term) else at
+    if hasattr(a, "__index__") and not getattr(a, "ndim", 0):
+        return _chosen(key, a, shape, bool(replace), p)
+    a = a if isinstance(a, Tensor) else adopt(a, graph_of(key), "choice")
+    k = one_axis("choice", axis, a.ndim)
+    return _taken(a, _chosen(key, a.shape[k], shape, bool(replace), p), k)

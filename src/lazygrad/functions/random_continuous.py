@@ -10,12 +10,11 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import ShapeError
 from ..ir.term import Term
 from ..lift import Operand, operation
-from .promotion import P, Shape, broadcast, cast, constant, positive_shape, reshaped
-from .random_keys import AGAIN, drawn
-from .random_uniform import floating, fraction, open_unit, placed, unit
+from .promotion import P, Shape, cast, constant
+from .random_keys import AGAIN, drawn, parts
+from .random_uniform import fraction, open_unit, placed, unit, wide
 
 
 @operation()
@@ -31,16 +30,19 @@ def normal(key: Term, shape: object = None, dtype: object = None, loc: Operand =
     return P.add(loc, P.mul(scale, gaussian("normal", key, shape, dtype)))
 
 
+def standard(u: Term, v: Term) -> Term:
+    """Standard normal numbers of uniform ones: sqrt(-2 log u) cos(2 pi v)."""
+    radius = P.sqrt(P.mul(P.log(u), like(u, -2.0)))
+    return P.mul(radius, P.cos(P.mul(v, like(v, 2 * math.pi))))
+
+
 def gaussian(op: str, key: Term, shape: Shape, dtype: np.dtype) -> Term:
-    """Standard normal numbers: sqrt(-2 log u) cos(2 pi v)."""
+    """Standard normal numbers."""
     if dtype == dtypes.float64:
         u, v = open_unit(op, key, shape, dtype), unit(op, key, shape, dtype, AGAIN)
     else:
         u, v = [fraction(w, dtype) for w in drawn(op, key, shape)]
-    wide = u.aval.dtype
-    angle = P.mul(v, constant(2 * math.pi, shape, wide))
-    radius = P.sqrt(P.mul(P.log(u), constant(-2.0, shape, wide)))
-    return cast(P.mul(radius, P.cos(angle)), dtype)
+    return cast(standard(u, v), dtype)
 
 
 @operation()
@@ -189,20 +191,26 @@ def triangular(key: Term, left: Operand, mode: Operand, right: Operand, shape: o
 
 
 @operation()
-def multivariate_normal(key: Term, mean: Term, cholesky: Term, shape: object = ()) -> Term:
-    """mean + L z for standard normal z: (n,), (n, n) lower triangular → (*shape, n); the covariance is L Lᵀ.
+def power(key: Term, a: Operand, shape: object = None, dtype: object = None) -> Term:
+    """The power distribution on [0, 1] of exponent a - 1 >= -1: u ** (1 / a).
 
     >>> import lazygrad as lg
-    >>> x = lg.random.multivariate_normal(lg.random.key(0), lg.asarray([1.0, 2.0]), lg.asarray([[1.0, 0.0], [0.5, 0.1]]), (5,))
-    >>> x.shape
-    (5, 2)
+    >>> abs(lg.random.power(lg.random.key(0), 3.0, (10000,)).mean().item() - 0.75) < 0.02
+    True
     """
-    n = mean.aval.shape[-1] if mean.aval.ndim else 0
-    if mean.aval.shape != (n,) or cholesky.aval.shape != (n, n) or not n:
-        raise ShapeError("multivariate_normal", f"mean {mean.aval.shape}, factor {cholesky.aval.shape}", "(n,) and (n, n) are expected", "use vmap for stacks")
-    dtype = floating("multivariate_normal", dtypes.promote(mean.aval.dtype, cholesky.aval.dtype))
-    whole = (*positive_shape("multivariate_normal", shape), n)
-    z = gaussian("multivariate_normal", key, whole, dtype)
-    factor = P.permute(cast(cholesky, dtype), axes=(1, 0))
-    moved = P.matmul(reshaped(z, (math.prod(whole[:-1]), n)), factor)
-    return P.add(broadcast(cast(mean, dtype), whole), reshaped(moved, whole))
+    return by_quantile("power", key, shape, dtype, lambda u, a: P.exp(P.div(P.log(u), a)), a)
+
+
+@operation()
+def maxwell(key: Term, shape: object = None, dtype: object = None, scale: Operand = 1.0) -> Term:
+    """Maxwell: the length of a vector of three normal numbers of standard deviation `scale`.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.maxwell(lg.random.key(0), (10000,)).mean().item() - 1.596) < 0.03         # sqrt(8 / pi)
+    True
+    """
+    shape, dtype, scale = placed("maxwell", shape, dtype, scale)
+    first, second = parts("maxwell", key, 2)
+    plane = like(scale, -2.0)                              # the square of two of them together: -2 log u
+    both = P.mul(P.log(cast(open_unit("maxwell", first, shape, wide(dtype)), dtype)), plane)
+    return P.mul(scale, P.sqrt(P.add(both, P.square(gaussian("maxwell", second, shape, dtype)))))

@@ -1,18 +1,31 @@
 """Discrete distributions: numbers that count something. They have no derivatives.
 
-In: a key, parameters that broadcast, a shape. Out: integers or booleans.
+In: a key, parameters that broadcast, a shape. Out: integers or booleans. Counts are computed in float32, or float64 beside a parameter of
+float64: larger ones than 2**24 need that. A draw without distribution (a negative rate, a probability above 1, half a thing) is -1, NaN in floats.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
 from .. import dtypes
+from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, operation
-from .promotion import P, as_dtype, cast, constant, positive_shape
+from ..prims import control
+from ..prims.leaf import closed, parameter
+from . import random_gamma
+from .composite import fill, scale
+from .promotion import P, Shape, as_dtype, broadcast, broadcast_shapes, cast, constant, positive_shape, reshaped
 from .random_continuous import by_quantile, like
-from .random_keys import UINT, drawn
-from .random_uniform import placed, unit
+from .random_keys import PART, UINT, drawn, parts, words
+from .random_uniform import floating, placed, unit
+from .rejection import Attempt, tried, waiting
 
+# ---- two outcomes ------------------------------------------------------------------------------------------------------
 
 @operation()
 def bernoulli(key: Term, p: Operand = 0.5, shape: object = None) -> Term:
@@ -41,6 +54,116 @@ def rademacher(key: Term, shape: object = (), dtype: object = None) -> Term:
     return P.where(P.lt(x, constant(1 << 31, shape, UINT)), constant(-1, shape, dtype), constant(1, shape, dtype))
 
 
+# ---- logarithms of probabilities (Loader, Fast and accurate computation of binomial probabilities, 2000) -------------------
+
+def _deviance(k: Term, m: Term) -> Term:
+    """k log(k / m) - k + m for k >= 0, by its series near m, where the terms cancel."""
+    zero, one = fill(k, 0), fill(k, 1)
+    none = P.eq(k, zero)
+    r = P.div(P.sub(k, m), P.where(P.eq(m, zero), one, m))
+    near = P.bit_and(P.lt(P.abs(r), fill(r, 0.125)), P.gt(m, zero))
+    s = P.where(near, r, zero)
+    series = fill(r, 1 / (15 * 14))
+    for j in range(14, 1, -1):                             # (1 + r) log(1 + r) - r = r² (1/2 - r/6 + r²/12 - ...)
+        series = P.sub(fill(r, 1 / (j * (j - 1))), P.mul(s, series))
+    x = P.where(none, one, k)
+    apart = P.add(P.sub(P.mul(x, P.log(P.div(x, P.where(none, one, m)))), x), m)
+    return P.where(near, P.mul(m, P.mul(P.square(s), series)), P.where(none, m, apart))
+
+
+def _excess(k: Term) -> Term:
+    """log k! - k log k + k for k >= 0."""
+    small = P.lt(k, fill(k, 16))
+    x = P.where(small, fill(k, 16), k)
+    y = P.reciprocal(x)
+    z = P.square(y)
+    series = fill(k, -1 / 1680)
+    for c in (1 / 1260, -1 / 360, 1 / 12):
+        series = P.add(P.mul(series, z), fill(k, c))
+    large = P.add(scale(P.log(scale(x, 2 * math.pi)), 0.5), P.mul(series, y))
+    n = P.where(small, k, fill(k, 1))
+    power = P.mul(n, P.log(P.maximum(n, fill(k, 1))))
+    return P.where(small, P.sub(P.add(P.lgamma(P.add(n, fill(k, 1))), n), power), large)
+
+
+def _log_poisson(k: Term, rate: Term) -> Term:
+    return P.neg(P.add(_deviance(k, rate), _excess(k)))
+
+
+def _log_binomial(k: Term, n: Term, p: Term) -> Term:
+    """Without the part that depends on n alone."""
+    rest = P.sub(n, k)
+    mean = P.mul(n, p)
+    apart = P.add(_deviance(k, mean), _deviance(rest, P.mul(n, P.sub(fill(p, 1), p))))
+    return P.neg(P.add(apart, P.add(_excess(k), _excess(rest))))
+
+
+def _log_hypergeometric(k: Term, good: Term, bad: Term, share: Term, count: Term) -> Term:
+    """By binomial ones: of the good and of the bad things each is taken with the probability `share` = count / (good + bad)."""
+    return P.add(_log_binomial(k, good, share), _log_binomial(P.sub(count, k), bad, share))
+
+
+# ---- one way to draw from all of them --------------------------------------------------------------------------------------
+
+WIDTH, MORE = 2 * math.sqrt(2 / math.e), 3 - 2 * math.sqrt(3 / math.e)
+
+
+def ratio_of_uniforms(op: str, key: Term, valid: Term, mean: Term, variance: Term, mode: Term, low: Term, high: Term,
+                      log_probability: Callable[..., Term], parameters: Sequence[Term]) -> Term:
+    """Draws from a unimodal distribution on the integers of [low, high]; NaN where not `valid`.
+
+    The floor of mean + 1/2 + s (v - 1/2) / u for uniform u and v, accepted where u² <= p(k) / p(mode). That is exact for Poisson, binomial
+    and hypergeometric distributions with s = sqrt(8 / e) sqrt(variance + 1/2) + 3 - sqrt(12 / e) (Stadlober, The ratio of uniforms
+    approach for generating discrete random variates, 1990).
+    """
+    mean, variance, mode, *parameters = [P.where(valid, x, fill(x, 1)) for x in (mean, variance, mode, *parameters)]
+    width = P.add(scale(P.sqrt(P.add(variance, fill(variance, 0.5))), WIDTH), fill(variance, MORE))
+    centre = P.add(mean, fill(mean, 0.5))
+    top = log_probability(mode, *parameters)
+
+    def propose(attempt: Attempt, centre: Term, width: Term, low: Term, high: Term, mode: Term, top: Term, *given: Term) -> tuple[Term, Term]:
+        u, v = attempt.uniforms(2)
+        k = P.floor(P.add(centre, P.div(P.mul(width, P.sub(v, fill(v, 0.5))), u)))
+        inside = P.bit_and(P.ge(k, low), P.le(k, high))
+        chance = P.sub(log_probability(P.where(inside, k, mode), *given), top)
+        return k, P.bit_and(inside, P.le(scale(P.log(u), 2), chance))
+
+    return tried(op, key, waiting(valid, fill(mean, math.nan)), propose, [centre, width, low, high, mode, top, *parameters])
+
+
+def whole(n: Term) -> Term:
+    """Whether numbers are 0, 1, 2, ..."""
+    return P.bit_and(P.bit_and(P.ge(n, fill(n, 0)), P.isfinite(n)), P.eq(n, P.floor(n)))
+
+
+def counted(op: str, dtype: object, x: Term) -> Term:
+    """Counts in the dtype asked for: -1 for NaN, and no larger than it holds."""
+    kind = as_dtype(op, dtype)
+    if kind.kind == "f":
+        return cast(x, kind)
+    if kind.kind != "i":
+        raise DTypeError(op, str(kind), "counts are signed integers", "pass int32 or int64")
+    most = np.nextafter(x.aval.dtype.type(np.iinfo(kind).max), x.aval.dtype.type(0))
+    most = min(float(most), np.iinfo(kind).max)
+    return cast(P.where(P.isnan(x), fill(x, -1), P.minimum(x, fill(x, most))), kind)
+
+
+def _poisson(op: str, key: Term, rate: Term) -> Term:
+    zero = fill(rate, 0)
+    valid = P.bit_and(P.ge(rate, zero), P.isfinite(rate))
+    return ratio_of_uniforms(op, key, valid, rate, rate, P.floor(rate), zero, fill(rate, math.inf), _log_poisson, [rate])
+
+
+def _binomial(op: str, key: Term, n: Term, p: Term) -> Term:
+    zero, one = fill(p, 0), fill(p, 1)
+    valid = P.bit_and(P.bit_and(P.ge(p, zero), P.le(p, one)), whole(n))
+    mean = P.mul(n, p)
+    mode = P.minimum(P.floor(P.mul(P.add(n, one), p)), n)
+    return ratio_of_uniforms(op, key, valid, mean, P.mul(mean, P.sub(one, p)), mode, zero, n, _log_binomial, [n, p])
+
+
+# ---- counts ------------------------------------------------------------------------------------------------------------------
+
 @operation()
 def geometric(key: Term, p: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
     """How many trials until the first success, 1 or more, where each succeeds with probability `p`.
@@ -49,7 +172,109 @@ def geometric(key: Term, p: Operand, shape: object = None, dtype: object = dtype
     >>> abs(lg.random.geometric(lg.random.key(0), 0.5, (10000,)).mean().item() - 2) < 0.1
     True
     """
-    kind = as_dtype("geometric", dtype)
     def quantile(u: Term, p: Term) -> Term:
-        return P.add(P.floor(P.div(P.log(u), P.log1p(P.neg(p)))), like(u, 1.0))
-    return cast(by_quantile("geometric", key, shape, None, quantile, p), kind)
+        found = P.add(P.floor(P.div(P.log(u), P.log1p(P.neg(p)))), like(u, 1.0))
+        return P.where(P.bit_and(P.gt(p, like(p, 0.0)), P.le(p, like(p, 1.0))), found, like(p, math.nan))
+    return counted("geometric", dtype, P.stop_gradient(by_quantile("geometric", key, shape, None, quantile, p)))
+
+
+@operation()
+def poisson(key: Term, lam: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Poisson: how many events happen where `lam` >= 0 are expected.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.poisson(lg.random.key(0), 4.0, (10000,)).mean().item() - 4) < 0.1
+    True
+    """
+    return counted("poisson", dtype, _poisson("poisson", key, placed("poisson", shape, None, lam)[2]))
+
+
+@operation()
+def binomial(key: Term, n: Operand, p: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Binomial: how many of `n` trials succeed, each with probability `p`.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.binomial(lg.random.key(0), 10, 0.3, (10000,)).mean().item() - 3) < 0.1
+    True
+    """
+    return counted("binomial", dtype, _binomial("binomial", key, *placed("binomial", shape, None, n, p)[2:]))
+
+
+@operation()
+def negative_binomial(key: Term, n: Operand, p: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Negative binomial: how many trials fail before `n` > 0 succeed, each with probability `p`; n may be any positive number.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.negative_binomial(lg.random.key(0), 3.0, 0.5, (10000,)).mean().item() - 3) < 0.1
+    True
+    """
+    _, _, n, p = placed("negative_binomial", shape, None, n, p)
+    first, second = parts("negative_binomial", key, 2)
+    # a Poisson number whose rate is a gamma number
+    rate = P.mul(random_gamma.draw("negative_binomial", first, n, False), P.div(P.sub(fill(p, 1), p), p))
+    return counted("negative_binomial", dtype, _poisson("negative_binomial", second, rate))
+
+
+@operation()
+def hypergeometric(key: Term, ngood: Operand, nbad: Operand, nsample: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Hypergeometric: how many good things are among `nsample` taken, without putting back, from `ngood` good and `nbad` bad ones.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.hypergeometric(lg.random.key(0), 6, 4, 5, (10000,)).mean().item() - 3) < 0.1
+    True
+    """
+    _, _, good, bad, count = placed("hypergeometric", shape, None, ngood, nbad, nsample)
+    zero, one = fill(good, 0), fill(good, 1)
+    both = P.add(good, bad)
+    valid = P.bit_and(P.bit_and(whole(good), whole(bad)), P.bit_and(whole(count), P.le(count, both)))
+    some = P.maximum(both, one)
+    share = P.div(count, some)
+    mean = P.mul(share, good)
+    spread = P.div(P.mul(P.mul(mean, P.div(bad, some)), P.sub(both, count)), P.maximum(P.sub(both, one), one))
+    low, high = P.maximum(P.sub(count, bad), zero), P.minimum(count, good)
+    mode = P.floor(P.div(P.mul(P.add(count, one), P.add(good, one)), P.add(both, scale(one, 2))))
+    mode = P.minimum(P.maximum(mode, low), high)
+    found = ratio_of_uniforms("hypergeometric", key, valid, mean, spread, mode, low, high, _log_hypergeometric, [good, bad, share, count])
+    return counted("hypergeometric", dtype, found)
+
+
+@operation()
+def multinomial(key: Term, n: Operand, p: Term, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Multinomial: how many of `n` things fall into each category, (..., k) → (*shape, k), with probabilities `p` along the last axis.
+
+    `p` is divided by its sum. The shape is what n and p without its last axis broadcast to, unless it is given. Counts of a row sum to n.
+
+    >>> import lazygrad as lg
+    >>> lg.random.multinomial(lg.random.key(0), 10, lg.asarray([0.2, 0.3, 0.5]), (4,)).sum(-1).tolist()
+    [10, 10, 10, 10]
+    """
+    op = "multinomial"
+    if not p.aval.ndim or not p.aval.shape[-1]:
+        raise ShapeError(op, f"p {p.aval}", "there is no axis of categories", "pass one probability for each")
+    kind = floating(op, None, n, p)
+    *lead, k = p.aval.shape
+    inner = n.aval.shape if isinstance(n, Term) else ()
+    rows = broadcast_shapes(op, tuple(lead), inner) if shape is None else positive_shape(op, shape)
+    if broadcast_shapes(op, rows, tuple(lead), inner) != rows:
+        raise ShapeError(op, f"shape {rows} with n of {inner} and p of {p.aval.shape}", "they do not broadcast to it", "pass a larger shape")
+    count = broadcast(cast(n, kind), rows) if isinstance(n, Term) else constant(n, rows, kind)
+    p = P.stop_gradient(broadcast(cast(p, kind), (*rows, k)))
+    # of what is left, the share of this category among it and the later ones
+    ahead = P.cumsum(p, axis=len(rows), reverse=True)
+    share = P.div(p, P.where(P.eq(ahead, fill(p, 0)), fill(p, 1), ahead))
+    share = P.permute(P.minimum(share, fill(share, 1)), axes=(len(rows), *range(len(rows))))
+    found = _in_turn(op, key, P.stop_gradient(count), share, rows)
+    return counted(op, dtype, P.permute(found, axes=(*range(1, len(rows) + 1), 0)))
+
+
+def _in_turn(op: str, key: Term, count: Term, share: Term, shape: Shape) -> Term:
+    """Binomial draws of what the ones before leave, (k, *shape), as a scan."""
+    k = share.aval.shape[0]
+    given = [*words(op, key), count, share, P.iota(size=k, dtype=UINT)]
+    stand = [parameter(i, t.aval) for i, t in enumerate(given[:3])]
+    stand += [parameter(i, type_) for i, type_ in ((3, count.aval), (4, given[0].aval))]
+    k0, k1, left, now, number = stand
+    own = [reshaped(P.threefry(k0, k1, constant(PART, (), UINT), number, word=w), (1,)) for w in (0, 1)]
+    found = _binomial(op, P.concatenate(*own, axis=0), left, now)
+    body = closed(stand, [P.sub(left, found), found])
+    return control.picked(control.scan(*given, body=body, consts=2, carries=1, length=k, reverse=False))[1]

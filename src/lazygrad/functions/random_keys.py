@@ -43,7 +43,9 @@ def counters(shape: Shape) -> Term:
     return reshaped(P.iota(size=size, dtype=UINT), shape)
 
 
-DRAW, SPLIT, FOLD, AGAIN = range(4)             # first words of counters: what one key is used for never overlaps
+# first words of counters: what one key is used for never overlaps; those of attempts (`rejection`) go up from ATTEMPTS
+DRAW, SPLIT, FOLD, AGAIN, PART = range(5)
+ATTEMPTS = 8
 
 
 def drawn(op: str, key: Term, shape: Shape, use: int = DRAW) -> tuple[Term, Term]:
@@ -51,6 +53,14 @@ def drawn(op: str, key: Term, shape: Shape, use: int = DRAW) -> tuple[Term, Term
     k0, k1 = [broadcast(w, shape) for w in words(op, key)]
     first, n = constant(use, shape, UINT), counters(shape)
     return P.threefry(k0, k1, first, n, word=0), P.threefry(k0, k1, first, n, word=1)
+
+
+def parts(op: str, key: Term, num: int) -> list[Term]:
+    """Keys for the parts of one draw, other ones than `split` gives."""
+    k0, k1 = words(op, key)
+    use = constant(PART, (), UINT)
+    made = [[P.threefry(k0, k1, use, constant(k, (), UINT), word=w) for w in (0, 1)] for k in range(num)]
+    return [P.concatenate(*[reshaped(w, (1,)) for w in pair], axis=0) for pair in made]
 
 
 def known(key: Tensor) -> bool:

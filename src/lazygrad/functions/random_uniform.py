@@ -14,23 +14,29 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, operation
-from .composite import scale
+from .composite import fill, scale
 from .promotion import P, Shape, as_dtype, broadcast, broadcast_shapes, cast, constant, number, positive_shape
 from .random_keys import DRAW, UINT, drawn
 
 TWO32 = 2.0**-32
 
 
-def floating(op: str, dtype: Any) -> np.dtype:
-    found = dtypes.DEFAULT_FLOAT if dtype is None else as_dtype(op, dtype)
-    if found.kind != "f":
-        raise DTypeError(op, str(found), "random numbers here are real and floating", "draw in float32 or float64")
-    return found
+# ---- words as real numbers -------------------------------------------------------------------------------------------
+
+def wide(dtype: np.dtype) -> np.dtype:
+    """The dtype that draws of a dtype are computed in."""
+    return dtypes.float32 if dtype == dtypes.float16 else dtype
 
 
-def unit(op: str, key: Term, shape: Shape, dtype: np.dtype, use: int = DRAW) -> Term:
-    """Uniform in [0, 1), every multiple of 2**-24 (2**-53 in float64, 2**-11 in float16) equally likely."""
-    x, y = drawn(op, key, shape, use)
+def fraction(w: Term, dtype: np.dtype) -> Term:
+    """A word as a number in (0, 1]: small ones keep their relative precision, for logarithms."""
+    kind = wide(dtype)
+    return scale(P.add(cast(w, kind), constant(0.5, w.aval.shape, kind)), TWO32)
+
+
+def grid(x: Term, y: Term, dtype: np.dtype) -> Term:
+    """Two words as a number in [0, 1): every multiple of 2**-24 (2**-53 in float64, 2**-11 in float16) equally likely."""
+    shape = x.aval.shape
     if dtype == dtypes.float64:
         high, low = [cast(P.shr(w, constant(k, shape, UINT)), dtype) for w, k in ((x, 5), (y, 6))]
         return scale(P.add(scale(high, 2.0**26), low), 2.0**-53)
@@ -38,25 +44,44 @@ def unit(op: str, key: Term, shape: Shape, dtype: np.dtype, use: int = DRAW) -> 
     return scale(cast(P.shr(x, constant(32 - bits, shape, UINT)), dtype), 2.0**-bits)
 
 
-def fraction(w: Term, dtype: np.dtype) -> Term:
-    """A word as a number in (0, 1]: small ones keep their relative precision, for logarithms."""
-    wide = dtype if dtype != dtypes.float16 else dtypes.float32
-    return scale(P.add(cast(w, wide), constant(0.5, w.aval.shape, wide)), TWO32)
-
-
-def open_unit(op: str, key: Term, shape: Shape, dtype: np.dtype) -> Term:
-    """Uniform in (0, 1), in float32 or float64."""
+def open_units(x: Term, y: Term, dtype: np.dtype) -> list[Term]:
+    """Numbers in (0, 1) from two words: one in float64, two in float32, which float16 is drawn in as well."""
     if dtype == dtypes.float64:
-        u = unit(op, key, shape, dtype)
-        return P.add(u, constant(2.0**-54, shape, dtype))
-    x, _ = drawn(op, key, shape)
-    u = fraction(x, dtype)
-    return P.minimum(u, constant(1 - 2.0**-24, shape, u.aval.dtype))
+        u = grid(x, y, dtype)
+        return [P.minimum(P.add(u, fill(u, 2.0**-54)), fill(u, 1 - 2.0**-53))]
+    units = [fraction(w, dtype) for w in (x, y)]
+    return [P.minimum(u, fill(u, 1 - 2.0**-24)) for u in units]
+
+
+def unit(op: str, key: Term, shape: Shape, dtype: np.dtype, use: int = DRAW) -> Term:
+    """Uniform in [0, 1), on the grid of the dtype."""
+    return grid(*drawn(op, key, shape, use), dtype)
+
+
+def open_unit(op: str, key: Term, shape: Shape, dtype: np.dtype, use: int = DRAW) -> Term:
+    """Uniform in (0, 1), in float32 or float64."""
+    return open_units(*drawn(op, key, shape, use), dtype)[0]
+
+
+# ---- shapes and dtypes -----------------------------------------------------------------------------------------------
+
+def floating(op: str, dtype: Any, *parameters: Operand) -> np.dtype:
+    """The dtype of a draw: the one asked for; else float64 beside a parameter of float64, float32 otherwise."""
+    if dtype is None:
+        double = any([isinstance(p, Term) and p.aval.dtype == dtypes.float64 for p in parameters])
+        return dtypes.float64 if double else dtypes.DEFAULT_FLOAT
+    found = as_dtype(op, dtype)
+    if found.kind != "f":
+        raise DTypeError(op, str(found), "random numbers here are real and floating", "draw in float32 or float64")
+    return found
 
 
 def placed(op: str, shape: object, dtype: Any, *parameters: Operand) -> tuple[Any, ...]:
     """(shape, dtype, parameters of both): the shape asked for, or the one the parameters broadcast to."""
-    dtype = floating(op, dtype)
+    dtype = floating(op, dtype, *parameters)
+    for p in parameters:
+        if isinstance(p, complex) or (isinstance(p, Term) and p.aval.dtype.kind == "c"):
+            raise DTypeError(op, "a complex parameter", "distributions of real numbers have real parameters", "pass its real part")
     terms = [cast(p, dtype) if isinstance(p, Term) else number(op, p, (), dtype) for p in parameters]
     shapes = [t.aval.shape for t in terms]
     whole = broadcast_shapes(op, *shapes) if shape is None else positive_shape(op, shape)
@@ -64,6 +89,8 @@ def placed(op: str, shape: object, dtype: Any, *parameters: Operand) -> tuple[An
         raise ShapeError(op, f"shape {whole} with parameters of {', '.join(map(str, shapes))}", "the parameters do not broadcast to it", "pass a larger shape")
     return whole, dtype, *[broadcast(t, whole) for t in terms]
 
+
+# ---- draws -----------------------------------------------------------------------------------------------------------
 
 @operation()
 def bits(key: Term, shape: object = (), dtype: object = dtypes.uint32) -> Term:
@@ -84,7 +111,10 @@ def bits(key: Term, shape: object = (), dtype: object = dtypes.uint32) -> Term:
 
 @operation()
 def uniform(key: Term, shape: object = None, dtype: object = None, minval: Operand = 0.0, maxval: Operand = 1.0) -> Term:
-    """Uniform in [minval, maxval). float32 by default; bit for bit equal on every device where the bounds are 0 and 1.
+    """Uniform in [minval, maxval), bit for bit equal on every device where the bounds are 0 and 1.
+
+    Here and in all draws of real numbers: the shape is the one the parameters broadcast to unless it is given; the dtype is float32, or
+    float64 where a parameter is, unless it is given.
 
     >>> import lazygrad as lg
     >>> x = lg.random.uniform(lg.random.key(0), (1000,), maxval=2.0)

@@ -37,6 +37,7 @@ UNARY = [
     ("ndtr", "the distribution function of the standard normal distribution", 0.0, 0.5),
     ("ndtri", "the inverse of ndtr, on [0, 1]", 0.5, 0.0),
     ("log_ndtr", "log(ndtr(x)), which does not underflow", -math.inf, -math.inf),
+    ("ndtri_exp", "the inverse of log_ndtr, for x <= 0", -math.inf, -math.inf),
     ("gamma", "the gamma function", 5.0, 24.0),
     ("rgamma", "1 / gamma(x), 0 at the poles", 3.0, 0.5),
     ("gammasgn", "the sign of gamma(x); without derivative", -0.5, -1.0),

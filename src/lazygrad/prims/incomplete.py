@@ -36,7 +36,8 @@ def psi(n: int, x: np.ndarray) -> np.ndarray:
     return _scipy("digamma", x) if n == 0 else _scipy("polygamma", n, x)
 
 
-def _psi(n: int, x: Term) -> Term:
+def psi_term(n: int, x: Term) -> Term:
+    """The same as a Term."""
     return E.digamma(x) if n == 0 else E.polygamma(x, n=n)
 
 
@@ -130,7 +131,7 @@ def gamma_density(a: Term, x: Term, k: int = 0) -> Term:
     """The k-th derivative by a of x^(a-1) exp(-x) / Γ(a)."""
     one = like(a, 1)
     density = E.exp(E.sub(E.sub(weighted_log(E.sub(a, one), x), x), E.lgamma(a)))
-    return bell(density, lambda p, q: E.sub(E.log(x), E.digamma(a)) if p == 1 else E.neg(_psi(p - 1, a)), k)
+    return bell(density, lambda p, q: E.sub(E.log(x), E.digamma(a)) if p == 1 else E.neg(psi_term(p - 1, a)), k)
 
 
 gammainc = Prim("gammainc", _gammainc_numpy, lambda a, x, *, k: E.same("gammainc", "f")(a, x), Host(), Partials(
@@ -200,11 +201,11 @@ def beta_density(a: Term, b: Term, x: Term, i: int = 0, j: int = 0) -> Term:
     density = E.exp(E.add(E.add(weighted_log(E.sub(a, one), x), weighted_log(E.sub(b, one), y)), rest))
 
     def g(p: int, q: int) -> Term:
-        out = _psi(p + q - 1, s)
+        out = psi_term(p + q - 1, s)
         if not q:
-            out = E.sub(out, _psi(p - 1, a))
+            out = E.sub(out, psi_term(p - 1, a))
         if not p:
-            out = E.sub(out, _psi(q - 1, b))
+            out = E.sub(out, psi_term(q - 1, b))
         return E.add(out, E.log(x)) if (p, q) == (1, 0) else E.add(out, E.log1p(E.neg(x))) if (p, q) == (0, 1) else out
 
     return bell(density, g, i, j)

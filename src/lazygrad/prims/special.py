@@ -58,6 +58,8 @@ def _log_ndtr(c: Term, o: Term, x: Term) -> Term:
 
 log_ndtr = host("log_ndtr", _log_ndtr)
 
+ndtri_exp = host("ndtri_exp", lambda c, o, x: div(c, _log_ndtr(like(x, 1), x, o)))
+
 # ---- gamma and beta --------------------------------------------------------------------------------------------------
 
 gamma = host("gamma", lambda c, o, x: times(c, mul(o, E.digamma(x))))
