@@ -281,6 +281,32 @@ def test_steps_with_rules_stay_flat_without_the_collector():
     assert counts[0] == counts[1] == counts[2]
 
 
+# ---- rules that are loops ------------------------------------------------------------------------------------------------------
+
+def powers(step, x, ct):
+    """A rule for the sum of x[i]² that loops over its cotangent: the carry hands `step` on, each entry scales it."""
+    return lg.scan(lambda c, v: (step(c, v), 2 * v * c), ct, x)[1]
+
+
+@pytest.mark.parametrize(("name", "step"), [("carried", lambda c, v: c), ("branch", lambda c, v: lg.cond(v > 0, lambda c: c, lambda c: 1 * c, c)),
+                                           ("counted", lambda c, v: lg.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, -s[1]), (0, c))[1])])
+def test_loops_and_branches_over_a_cotangent_are_linear(name, step):
+    f = lg.custom_vjp(lambda x: (x * x).sum())
+    f.defvjp(lambda x: ((x * x).sum(), x), lambda x, ct: (powers(step, x, ct),))
+    close(lg.grad(f)(X), 2 * X)
+    close(lg.jvp(f, (X,), (T,))[1], 2 * X @ T)
+    close(lg.jvp(lg.grad(f), (X,), (T,))[1], 2 * T)
+
+
+@pytest.mark.parametrize("step", [lambda c, v: c * c, lambda c, v: lg.cond(c > 0, lambda c: c, lambda c: 2 * c, c),
+                                  lambda c, v: lg.while_loop(lambda s: s < 100, lambda s: 2 * s, c)], ids=["product", "branch", "count"])
+def test_loops_that_are_not_linear_in_a_cotangent_are_refused(step):
+    f = lg.custom_vjp(lambda x: (x * x).sum())
+    f.defvjp(lambda x: ((x * x).sum(), x), lambda x, ct: (powers(step, x, ct),))
+    with pytest.raises(errors.GradientError, match="its rule is not linear in what it is given"):
+        lg.jvp(f, (X,), (T,))
+
+
 # ---- errors ---------------------------------------------------------------------------------------------------------------
 
 def wrong(forward=None, backward=None, kind=lg.custom_vjp, rule=None):

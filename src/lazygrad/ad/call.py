@@ -16,6 +16,7 @@ from ..prims.call import Again, Pull, Push, Same, behind, call
 from ..prims.control import picked, register_rules
 from ..prims.leaf import closed, opened
 from .control import chosen, inexact, pulled, pushed, spread, stand_ins, zero
+from .dependence import dependent
 from .masks import shown
 from .vjp import conjugate, vjp
 
@@ -37,9 +38,10 @@ def transposed(body: Body, first: int, count: int, name: str) -> Body:
         others = [*body.params[:first], *body.params[first + count:]]
         cts = stand_ins([r.aval for r in body.results])
         back = [zero(p) if c is None else c for p, c in zip(linear, vjp(body.results, cts, linear), strict=True)]
-        if not set(linear).isdisjoint(toposort(back)):
+        if any(dependent(back, set(linear))):
             raise GradientError("custom derivative", name, "its rule is not linear in what it is given (tangents or cotangents)",
                                 "write one that is, or define the rule of the other mode")
+        back = substitute(back, {p: zero(p) for p in linear})          # loops take them along, and do not read them
         found = TRANSPOSED[key] = closed([*others, *cts], back)
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..functions.table import FUNCTIONS, SPACES
 from . import (  # noqa: F401  (they fill the table)
     activations,
+    attention,
     classes,
     contrasts,
     convolution,

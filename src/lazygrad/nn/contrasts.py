@@ -8,11 +8,11 @@ from typing import Any
 from ..errors import ShapeError
 from ..functions.composite import fill
 from ..functions.promotion import P
-from ..functions.selection import tensor_of
 from ..functions.table import SPACES, plain, public
 from ..ir.term import Term
-from ..lift import Operand
+from ..lift import Operand, operation
 from ..tensor import Tensor
+from ..transforms.trace import of_same_graph, tensor_of
 from .losses import above_zero, reduced, several
 from .normalization import pairwise_distance
 from .operands import both
@@ -62,13 +62,10 @@ def triplet(op: str, near: Term, far: Term, other: Term | None, margin: float, r
     return reduced(op, above_zero(P.add(P.sub(near, far), fill(near, margin))), reduction, dtype)
 
 
-@public(space="nn", name="_triplet")
+@operation(name="triplet_margin_with_distance_loss")
 def by_distances(near: Operand, far: Operand, other: Operand, margin: float, reduction: str) -> Term:
     """The loss of distances that are known."""
     return triplet("triplet_margin_with_distance_loss", near, far, other, margin, reduction)
-
-
-BY_DISTANCES = SPACES["nn"].pop("_triplet")
 
 
 @plain(space="nn")
@@ -81,6 +78,8 @@ def triplet_margin_with_distance_loss(anchor: Any, positive: Any, negative: Any,
     >>> lg.nn.triplet_margin_with_distance_loss(a, p, n, distance_function=lambda x, y: ((x - y) ** 2).sum(-1)).item()
     9.0
     """
+    op = "triplet_margin_with_distance_loss"
     d = SPACES["nn"]["pairwise_distance"] if distance_function is None else distance_function
-    a, p, n = map(tensor_of, (anchor, positive, negative))
-    return BY_DISTANCES(d(a, p), d(a, n), d(p, n) if swap else None, margin, reduction)
+    graph = of_same_graph(anchor, positive, negative)
+    a, p, n = [tensor_of(t, op, graph) for t in (anchor, positive, negative)]
+    return by_distances(d(a, p), d(a, n), d(p, n) if swap else None, margin, reduction)

@@ -90,7 +90,7 @@ def mse_loss(x: Operand, target: Operand, *, reduction: str = "mean", weight: Te
 
 @public(space="nn")
 def huber_loss(x: Operand, target: Operand, *, reduction: str = "mean", delta: float = 1.0, weight: Term | None = None) -> Term:
-    """d² / 2 where |d| <= delta, else delta * (|d| - delta / 2); d = x - target.
+    """d² / 2 where |d| <= delta, else delta * (|d| - delta / 2); d = x - target. A `weight` multiplies; the mean is over the count, as in PyTorch.
 
     >>> import lazygrad as lg
     >>> lg.nn.huber_loss(lg.asarray([1.0, 3.0]), 0.0, reduction="none").tolist()
@@ -102,7 +102,8 @@ def huber_loss(x: Operand, target: Operand, *, reduction: str = "mean", delta: f
     size = P.abs(d)
     edge = fill(d, delta)
     far = scale(P.sub(size, scale(edge, 0.5)), delta)
-    return weighted("huber_loss", P.where(P.le(size, edge), scale(P.square(d), 0.5), far), w, reduction, dtype)
+    loss = P.where(P.le(size, edge), scale(P.square(d), 0.5), far)
+    return reduced("huber_loss", loss if w is None else P.mul(loss, w), reduction, dtype)
 
 
 @public(space="nn")
