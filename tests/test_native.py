@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lazygrad.backends import cache, llvm
-from lazygrad.backends.llvm import externs, jit, loader, target
+from lazygrad.backends.llvm import cpus, direct, externs, jit, loader, several, target
 from lazygrad.errors import DeviceError
 
 pytestmark = pytest.mark.skipif(not llvm.available(), reason=llvm.reason())
@@ -232,6 +232,47 @@ def test_object_with_all_kinds_of_sections_runs(load, opt):
     assert [choose(k) for k in range(6)] == [100, 7, -3, 30, 55, 9]
     with pytest.raises(KeyError):
         code.address("missing")
+
+
+def chain(count):
+    """Text whose function k adds k by calling function k - 1, with a table of its own in each."""
+    parts = ["@table = internal constant [2 x i64] [i64 1, i64 2]", "declare i64 @llvm.umax.i64(i64, i64)"]
+    for k in range(count):
+        below = f"call i64 @f{k - 1}(i64 %x)" if k else "call i64 @llvm.umax.i64(i64 %x, i64 3)"
+        parts.append(f"define {'internal ' if k < count - 1 else ''}i64 @f{k}(i64 %x) nounwind {{\n  %b = {below}\n"
+                     f"  %t = load i64, ptr @table\n  %c = add i64 %b, {k}\n  %d = add i64 %c, %t\n  ret i64 %d\n}}")
+    return "\n".join(parts)
+
+
+@ours
+def test_a_long_text_is_compiled_in_parts_that_call_each_other(monkeypatch):
+    text = chain(9)
+    assert several.divided(text, 1) == several.divided(text, 8) == [text]
+    monkeypatch.setattr(several, "LEAST", 10)
+    texts = several.divided(text, 3)
+    assert len(texts) == 3 and sum(t.count("\ndefine") for t in texts) == 9
+    objects = several.at_once(texts, lambda t, k: direct.compiled(t, 1, k))
+    for code in (loader.load(*several.unpacked(several.packed(objects))), loader.load(jit.compile_text(text))):
+        assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code.address("f8"))(5) == 5 + sum(range(9)) + 9
+    with pytest.raises(loader.LoadError, match=r"the outside symbol 'f[0-9]' is unknown"):
+        loader.load(*objects[1:])
+    with pytest.raises(ValueError, match="cut off"):
+        several.unpacked(several.packed(objects)[:-1])
+    with pytest.raises(RuntimeError, match="expected"):
+        several.at_once([*texts, "define nothing"], lambda t, k: direct.compiled(t, 1, k))
+
+
+@ours
+def test_parts_come_back_from_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(several, "LEAST", 10)
+    monkeypatch.setattr(cpus, "count", lambda: 3)
+    monkeypatch.setenv("LAZYGRAD_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(direct, "entries", direct._library)            # also where another test has imported the binding
+    text = chain(12)
+    for cached in (False, True):
+        made = jit.native(text)
+        assert made.from_cache is cached
+        assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(made.loaded.address("f11"))(0) == 3 + sum(range(12)) + 12
 
 
 @ours

@@ -98,8 +98,8 @@ def _text(llvm: dict[str, Any], function: str, *args: Any) -> bytes:
 
 
 @cache
-def _machine(opt: int) -> tuple[int, bytes, bytes]:
-    """(code generator of this CPU, its triple, its data layout): one for each level, for ever."""
+def _machine(opt: int, worker: int) -> tuple[int, bytes, bytes]:
+    """(code generator of this CPU, its triple, its data layout): one for each level and each thread that compiles at once, for ever."""
     llvm = _library()
     error = c_void_p()
     triple = _text(llvm, "GetProcessTriple")
@@ -116,8 +116,8 @@ def _machine(opt: int) -> tuple[int, bytes, bytes]:
     return made, triple, layout
 
 
-def compiled(text: str, opt: int) -> bytes:
-    """The object of LLVM text for this CPU. Raises RuntimeError where the text is not valid; the caller holds a lock."""
+def compiled(text: str, opt: int, worker: int = 0) -> bytes:
+    """The object of LLVM text for this CPU. Raises RuntimeError where the text is not valid; of each worker there is one at a time."""
     llvm = _library()
     context = llvm["ContextCreate"]()
     module = None
@@ -129,7 +129,7 @@ def compiled(text: str, opt: int) -> bytes:
         if llvm["VerifyModule"](module, byref(error)):          # an invalid module would abort the process
             raise RuntimeError(_taken(llvm, error).decode(errors="replace"))
         _taken(llvm, error)
-        machine, triple, layout = _machine(opt)
+        machine, triple, layout = _machine(opt, worker)
         llvm["SetTarget"](module, triple)
         llvm["SetDataLayout"](module, layout)
         error = c_void_p()

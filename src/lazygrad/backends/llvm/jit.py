@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ...errors import DeviceError
 from ..cache import objects, sha256
-from . import direct, loader
+from . import cpus, direct, loader, several
 from . import target as targets
 from .loader import Loaded
 from .target import Target
@@ -113,6 +113,19 @@ def _generate(text: str, opt: int, target: Target | None, form: str) -> Any:
     return getattr(machine, form)(module)
 
 
+def compile_parts(text: str, opt: int) -> list[bytes]:
+    """The objects of a text for this CPU, which call each other: several where it is long, made at once. As `compile_text`."""
+    threads = cpus.count() if loader.supported() and direct.entries() is not None else 1
+    texts = several.divided(text, threads)
+    if len(texts) == 1:
+        return [compile_text(text, opt)]
+    with _lock:
+        try:
+            return several.at_once(texts, lambda part, k: direct.compiled(part, opt, k))
+        except RuntimeError as e:
+            raise _invalid(e) from e
+
+
 def compile_text(text: str, opt: int = 1, target: Target | None = None) -> bytes:
     """The object of LLVM text. Raises DeviceError where llvmlite is absent or the text is not valid. Thread safe."""
     with _lock:                                # a function of its own below: its module dies while the lock is held
@@ -154,14 +167,15 @@ def load_by_llvm(data: bytes) -> Loaded:
         return _Mcjit({}, 0, len(data), engine)
 
 
-def load(data: bytes) -> Loaded:
-    """Running code from an object of this CPU."""
+def load(*objects: bytes) -> Loaded:
+    """Running code from the objects of this CPU that make one module. Raises LoadError where several cannot be loaded together."""
     if loader.supported():
         try:
-            return loader.load(data)
+            return loader.load(*objects)
         except loader.LoadError:
-            pass
-    return load_by_llvm(data)
+            if len(objects) > 1:
+                raise
+    return load_by_llvm(objects[0])
 
 
 class Native(NamedTuple):
@@ -179,7 +193,7 @@ def kept(key: bytes) -> Native | None:
     if data is not None:
         try:
             # LLVM aborts the process over an object it does not understand: what ours refuses is made again
-            return Native(loader.load(data) if loader.supported() else load_by_llvm(data), True, 0.0, key)
+            return Native(loader.load(*several.unpacked(data)) if loader.supported() else load_by_llvm(data), True, 0.0, key)
         except (RuntimeError, ValueError, OSError):
             pass
     return None
@@ -195,7 +209,10 @@ def native(text: str, opt: int | None = None) -> Native:
     if found is not None:
         return found
     start = time.perf_counter()
-    data = compile_text(text, opt, host)
+    made = compile_parts(text, opt)
     seconds = time.perf_counter() - start
-    store.put(key, data)
-    return Native(load(data), False, seconds, key)
+    store.put(key, several.packed(made))
+    try:
+        return Native(load(*made), False, seconds, key)
+    except loader.LoadError:
+        return Native(load_by_llvm(compile_text(text, opt, host)), False, seconds, key)

@@ -1,4 +1,4 @@
-"""Loader: a relocatable ELF object (x86-64, arm64) becomes running code. In: bytes; out: `Loaded`, addresses by name.
+"""Loader: relocatable ELF objects (x86-64, arm64) become running code. In: bytes; out: `Loaded`, addresses by name.
 
 A program found in the object cache so runs without LLVM being imported. Every number in the file is checked against its
 bounds; whatever is not known here is refused with `LoadError`, and the caller lets LLVM load the object instead.
@@ -10,6 +10,8 @@ import ctypes
 import mmap
 import struct
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from . import externs, target
 
@@ -19,6 +21,7 @@ LIMIT = 1 << 30                                # bytes of one image: keeps every
 PROGBITS, SYMTAB, STRTAB, RELA, NOBITS, REL = 1, 2, 3, 4, 8, 9
 WRITE, ALLOC, TLS = 1, 2, 1 << 10
 UNDEFINED, ABSOLUTE, RESERVED = 0, 0xFFF1, 0xFF00
+GLOBAL = 1                                     # the binding of a symbol that other objects see
 
 # relocations by (machine, number): how the value is made and how it is written.
 #   S symbol, A addend, P place, G the symbol's entry in our table of addresses, page(x) = x & ~4095
@@ -57,14 +60,16 @@ class Image:
     """A parsed object: `size` bytes of memory, executable up to `code` (a whole number of pages).
 
     symbols: (name, section, value); relocations: (section, place in it, number, symbol, addend); `outside` and `table`:
-    the positions of a symbol's veneer and of its address.
+    the positions of a symbol's veneer and of its address. `shared`: the names it defines that other objects may use.
     """
 
-    __slots__ = ("code", "data", "machine", "outside", "relocations", "sections", "size", "symbols", "table")
+    __slots__ = ("code", "data", "machine", "outside", "relocations", "sections", "shared", "size", "symbols", "table")
 
     def __init__(self, data: bytes, machine: int, sections: list[_Section]) -> None:
         self.data, self.machine, self.sections = data, machine, sections
-        self.symbols: list[tuple[str, int, int]] = _symbols(data, sections)
+        self.symbols: list[tuple[str, int, int]] = []
+        self.shared: set[str] = set()
+        _symbols(self)
         self.relocations: list[tuple[int, int, int, int, int]] = []
         self.outside: dict[int, int] = {}
         self.table: dict[int, int] = {}
@@ -75,8 +80,8 @@ class Image:
         return {name: self.sections[section].at + value for name, section, value in self.symbols
                 if name and 0 < section < RESERVED and self.sections[section].at >= 0}
 
-    def relocate(self, base: int) -> bytearray:
-        """The bytes of the image for the address `base`."""
+    def relocate(self, base: int, known: Mapping[str, int] = MappingProxyType({})) -> bytearray:
+        """The bytes of the image for the address `base`; `known`: the addresses of what other objects define."""
         out = bytearray(self.size)
         for s in self.sections:
             if s.at >= 0 and s.kind != NOBITS:
@@ -84,9 +89,9 @@ class Image:
         for symbol, at in self.outside.items():
             out[at:at + 16] = VENEER[self.machine].ljust(8, b"\0") + bytes(8)
             place = at + len(VENEER[self.machine])
-            struct.pack_into("<Q", out, place, self._address(symbol, base))
+            struct.pack_into("<Q", out, place, self._address(symbol, base, known))
         for symbol, at in self.table.items():
-            struct.pack_into("<Q", out, at, self._address(symbol, base))
+            struct.pack_into("<Q", out, at, self._address(symbol, base, known))
         for section, offset, number, symbol, addend in self.relocations:
             formula, form = RELOCATIONS[self.machine][number]
             at = self.sections[section].at + offset
@@ -95,7 +100,7 @@ class Image:
             elif "L" in formula and symbol in self.outside:
                 value = base + self.outside[symbol]
             else:
-                value = self._address(symbol, base)
+                value = self._address(symbol, base, known)
             value += addend
             if "page" in formula:
                 value = (value & ~4095) - ((base + at) & ~4095)
@@ -104,12 +109,12 @@ class Image:
             _write(out, at, value, form)
         return out
 
-    def _address(self, symbol: int, base: int) -> int:
+    def _address(self, symbol: int, base: int, known: Mapping[str, int]) -> int:
         name, section, value = self.symbols[symbol]
         if section == ABSOLUTE:
             return value
         if section == UNDEFINED:
-            found = int(externs.table()[externs.INDEX[name]]) if name in externs.INDEX else 0
+            found = known.get(name) or (int(externs.table()[externs.INDEX[name]]) if name in externs.INDEX else 0)
             if not found:
                 raise LoadError(f"the outside symbol {name!r} is unknown")
             return found
@@ -165,6 +170,14 @@ def _check(value: int, bits: int) -> None:
 
 def parse(data: bytes) -> Image:
     """Read an object and lay it out. Raises LoadError for anything but what LLVM writes for such code."""
+    image = _read(data)
+    _relocations(image, frozenset())
+    _layout(image)
+    return image
+
+
+def _read(data: bytes) -> Image:
+    """An object's sections and symbols."""
     head = _take(data, 0, 64)
     if head[:7] != b"\x7fELF\x02\x01\x01":
         raise LoadError("not a little-endian 64-bit ELF file")
@@ -184,14 +197,11 @@ def parse(data: bytes) -> Image:
             if s.kind not in (PROGBITS, NOBITS) or s.flags & TLS or s.align & s.align - 1 or s.align > 4096:
                 raise LoadError(f"section {s.name!r} of kind {s.kind}")
             s.at = 0
-    image = Image(data, machine, sections)
-    _relocations(image)
-    _layout(image)
-    return image
+    return Image(data, machine, sections)
 
 
-def _symbols(data: bytes, sections: list[_Section]) -> list[tuple[str, int, int]]:
-    out: list[tuple[str, int, int]] = []
+def _symbols(image: Image) -> None:
+    data, sections, out = image.data, image.sections, image.symbols
     for s in sections:
         if s.kind != SYMTAB:
             continue
@@ -199,17 +209,19 @@ def _symbols(data: bytes, sections: list[_Section]) -> list[tuple[str, int, int]
             raise LoadError("symbol tables of another form")
         strings = sections[s.link]
         text = _take(data, strings.offset, strings.size)
-        for name, _, _, section, value, _ in struct.iter_unpack("<IBBHQQ", _take(data, s.offset, s.size)):
+        for at, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", _take(data, s.offset, s.size)):
             if section >= RESERVED:
                 if section != ABSOLUTE:
                     raise LoadError("a common symbol")
             elif section >= len(sections) or (section and value > sections[section].size):
                 raise LoadError("a symbol outside its section")
-            out.append((_text(text, name), section, value))
-    return out
+            name = _text(text, at)
+            out.append((name, section, value))
+            if info >> 4 == GLOBAL and UNDEFINED < section < RESERVED and sections[section].at >= 0:
+                image.shared.add(name)
 
 
-def _relocations(image: Image) -> None:
+def _relocations(image: Image, others: frozenset[str]) -> None:
     for s in image.sections:
         if s.kind == REL:
             raise LoadError("relocations without addends")
@@ -228,7 +240,7 @@ def _relocations(image: Image) -> None:
             if place + (8 if row[1].endswith("64") else 4) > into.size or symbol >= len(image.symbols):
                 raise LoadError("a relocation outside its section")
             name, section, _ = image.symbols[symbol]
-            if section == UNDEFINED and name not in externs.INDEX:
+            if section == UNDEFINED and name not in externs.INDEX and name not in others:
                 raise LoadError(f"the outside symbol {name!r} is unknown")
             if UNDEFINED < section < RESERVED and image.sections[section].at < 0:
                 raise LoadError("a relocation to a section that is not loaded")
@@ -278,28 +290,42 @@ def supported() -> bool:
     return sys.platform.startswith("linux") and target.arch() in MACHINES.values()
 
 
-def load(data: bytes) -> Loaded:
-    """Put an object into memory that is written first and executable after, never both.
+def load(*objects: bytes) -> Loaded:
+    """Put objects that may call each other into memory that is written first and executable after, never both.
 
     Raises LoadError for what is not understood and where the system forbids it.
     """
-    image = parse(data)
-    if not supported() or MACHINES[image.machine] != target.arch():
-        raise LoadError(f"code for {MACHINES[image.machine]} on {target.arch()} {sys.platform}")
-    if not image.code:
-        raise LoadError("an object without code")
+    images = [_read(data) for data in objects]
+    others = frozenset().union(*[image.shared for image in images]) if len(images) > 1 else frozenset()
+    starts, size = [], 0
+    for image in images:
+        _relocations(image, others)
+        _layout(image)
+        if not supported() or MACHINES[image.machine] != target.arch():
+            raise LoadError(f"code for {MACHINES[image.machine]} on {target.arch()} {sys.platform}")
+        if not image.code:
+            raise LoadError("an object without code")
+        starts.append(size)
+        size += -(-image.size // mmap.PAGESIZE) * mmap.PAGESIZE
+    if size > LIMIT:
+        raise LoadError("images of more than 1 GiB")
     try:
-        memory = mmap.mmap(-1, image.size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
     except OSError as e:
         raise LoadError(f"no memory for code: {e}") from None
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    memory[:] = bytes(image.relocate(base))
+    names = {name: start + at for image, start in zip(images, starts, strict=True) for name, at in image.names().items()
+             if len(images) == 1 or name in image.shared}
+    known = {name: base + names[name] for name in others}
+    for image, start in zip(images, starts, strict=True):
+        memory[start:start + image.size] = bytes(image.relocate(base + start, known))
     libc = ctypes.CDLL(None, use_errno=True)
-    if image.machine == 183:
-        _flush(base, image.code)
-    if libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(image.code), mmap.PROT_READ | mmap.PROT_EXEC):
-        raise LoadError(f"the system forbids executable memory (error {ctypes.get_errno()})")
-    return Loaded(image.names(), base, image.size, memory)
+    for image, start in zip(images, starts, strict=True):
+        if image.machine == 183:
+            _flush(base + start, image.code)
+        if libc.mprotect(ctypes.c_void_p(base + start), ctypes.c_size_t(image.code), mmap.PROT_READ | mmap.PROT_EXEC):
+            raise LoadError(f"the system forbids executable memory (error {ctypes.get_errno()})")
+    return Loaded(names, base, size, memory)
 
 
 def _flush(base: int, size: int) -> None:
