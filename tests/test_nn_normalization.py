@@ -173,3 +173,18 @@ def test_errors(call, kind, message):
     with pytest.raises(kind, match=message) as caught:
         call(lg.asarray(IMAGES))
     assert any("test_nn_normalization.py" in note for note in caught.value.__notes__)
+
+
+# ---- linear maps ------------------------------------------------------------------------------------------------------------------
+
+def test_linear_and_bilinear_maps():
+    w, b, y, w3 = RNG.normal(size=(3, 6)), RNG.normal(size=3), RNG.normal(size=(4, 2)), RNG.normal(size=(3, 6, 2))
+    holds(N.linear, lambda x, w, b: x @ w.T + b, X, w, b)
+    holds(N.linear, lambda x, w: x @ w, X, w[0])
+    holds(N.linear, lambda x, w: x @ w.T, np.stack([X, X]), w, batched=False)
+    holds(N.bilinear, lambda x, y, w, b: np.einsum("ni,kij,nj->nk", x, w, y) + b, X, y, w3, b)
+    assert N.linear(lg.asarray(X[0]), w, b).shape == (3,) and N.linear(lg.asarray(X), 1j * w).dtype == np.complex128
+    for call, message in ((lambda: N.linear(X, w[:, :5]), "their last axes differ"), (lambda: N.linear(X, w, b[:2]), "a bias of"),
+                          (lambda: N.bilinear(X, y, w), "their axes differ"), (lambda: N.bilinear(X, y, w3, b[:1]), "there are 3 results")):
+        with pytest.raises(E.ShapeError, match=message):
+            call()
