@@ -177,7 +177,7 @@ def test_prepared_train_step(gpu):
     assert np.allclose(cpu, there, rtol=1e-5) and np.allclose(w_cpu, w_gpu, rtol=1e-4, atol=1e-6) and there[-1] < there[0]
 
 
-def test_define_by_run_stays_flat_and_leaves_nothing_behind(gpu):
+def test_a_thousand_graphs_leave_nothing_behind(gpu):
     def step(n):
         g = Graph(device=gpu)
         x = g.tensor(np.ones(n, "f4"))
@@ -185,18 +185,42 @@ def test_define_by_run_stays_flat_and_leaves_nothing_behind(gpu):
         z.backward()
         return float(x.grad[0])
 
-    for n in range(1000, 1020):
-        assert step(n) == 2
     gc.collect()
     gpu.trim()
     before = gpu.memory_stats()
     for n in range(1000):
-        step(1000 + n % 20)
-    gc.collect()
+        assert step(1000 + n % 20) == 2
+    assert gpu.memory_stats()["live_buffers"] - before["live_buffers"] < 20, "what one graph had, and temporaries"
     gpu.trim()
     after = gpu.memory_stats()
     for key in ("live_bytes", "live_buffers", "idle_bytes", "bind_groups"):
         assert after[key] <= before[key], (key, before, after)
+
+
+@pytest.mark.parametrize("held", ["an intermediate", "the gradient", "the graph", "the root", "another device's"])
+def test_what_is_held_of_a_graph_keeps_its_last_backward(gpu, held):
+    def made():
+        graph = Graph(device=gpu)
+        x, w = graph.tensor([1.0, 2.0]), graph.tensor([3.0, 4.0])
+        y = x * x
+        z = (y * w).sum()
+        z.backward()
+        return {"an intermediate": y, "the gradient": x.grad, "the graph": graph, "the root": z, "another device's": (z * y).to("cpu")}[held]
+
+    gc.collect()
+    gpu.trim()
+    before = gpu.memory_stats()["live_buffers"]
+    kept = made()
+    gpu.trim()
+    Graph(device=gpu)
+    assert gpu.memory_stats()["live_buffers"] > before
+    if held == "an intermediate":
+        assert kept.grad.value.tolist() == [3, 4]
+    if held == "another device's":
+        assert kept.value.tolist() == [19, 76]
+    del kept
+    gpu.trim()
+    assert gpu.memory_stats()["live_buffers"] == before
 
 
 def test_graphs_on_a_gpu_die_without_the_collector(gpu):

@@ -167,6 +167,69 @@ def test_a_lost_device_raises_and_a_new_one_works(loss):
     """)
 
 
+@pytest.mark.parametrize("loss", ["device.close()", "device._engine.lib.wgpuDeviceDestroy(device._engine.device)"])
+def test_tensors_and_plans_of_a_lost_device_raise_and_the_program_goes_on_with_another(loss):
+    output = run(f"""
+        import gc, pickle
+        from lazygrad import Graph
+        device, host = WgpuDevice(), np.arange(6, dtype=np.float32).reshape(2, 3)
+        graph = Graph(device=device)
+        leaf = graph.tensor(host)
+        y = (leaf * leaf).sum()
+        y.backward()
+        product, was_read = leaf @ leaf.T, leaf * 3
+        assert was_read.value[1, 2] == 15
+        step = graph.compile([], [y], updates=[(leaf, leaf * 0.5)])
+        step()
+        {loss}
+        for use in (lambda: product.value, lambda: leaf.value, lambda: leaf.grad.value, lambda: product.forward(), lambda: y.backward(), step,
+                    lambda: leaf.set(host), lambda: graph.tensor(host), lambda: y.item(), lambda: repr(product), lambda: leaf.to("cpu").value,
+                    lambda: graph.profile(y), lambda: pickle.dumps(leaf)):
+            raises(DeviceLostError, use, "data on the host is intact: make a new WgpuDevice()")
+        assert "gpu:0" in str(graph) and "@compute" in graph.explain(product) and host[1, 2] == 5
+        again = Graph(device="gpu").tensor(host)
+        assert again.device is not device and again.device is WgpuDevice()
+        z = (again * again).sum()
+        z.backward()
+        del leaf, y, product, was_read, step, graph
+        gc.collect()
+        assert z.item() == 55 and (again.grad.value == 2 * host).all() and works(WgpuDevice())
+    """)
+    assert "panicked" not in output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
+def test_a_tensor_without_room_is_a_memory_error_with_sizes_and_its_graph_works_on():
+    run("""
+        import resource
+        import lazygrad as lg
+        from lazygrad import Graph
+        graph = Graph(device="gpu")
+        x = graph.tensor(np.ones((1 << 14, 1), np.float32))
+        y = (x * 2).sum()
+        y.backward()
+        with open("/proc/self/statm") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 29), resource.RLIM_INFINITY))
+        table = x @ x.mT                                              # a gibibyte
+        raises(MemoryError, lambda: table.value, "1073741824 bytes requested")
+        raises(MemoryError, lambda: lg.zeros((1 << 31,), device="gpu").value, "fewer than 2147483648")
+        assert y.item() == 1 << 15 and (x.grad.value == 2).all()
+        assert (x[:4] @ x.mT).sum().item() == 1 << 16 and (x * 3).value.sum() == 3 << 14
+    """)
+
+
+def test_a_software_adapter_takes_no_more_memory_than_there_is():
+    run("""
+        device = WgpuDevice()
+        device._room = device._pool.live_bytes + device._pool.idle_bytes + (1 << 20) if device.traits.software else 0
+        if device.traits.software:
+            held = device.allocate(1 << 19)
+            raises(MemoryError, lambda: device.allocate(1 << 20), "1048576 bytes requested, 524288 held")
+            assert works(device)
+    """)
+
+
 def test_closed_and_dropped_devices_leave_no_memory_behind():
     run("""
         import gc, resource

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import remembered
 from .context import PACKAGE, user_frame
 from .data import dtype_of, to_array
 from .errors import DataError, DeviceError, GraphError
@@ -64,6 +65,8 @@ class Scope:
             GRAPHS[self.number] = self
             dropped = [LAST.pop(next(iter(LAST)), None) for _ in range(len(LAST) - REMEMBERED)]
         del dropped
+        if device != "cpu":
+            remembered.made_on(device)
 
     def __del__(self) -> None:
         if _numbers is not None and hasattr(self, "key"):      # None: interpreter shutdown

@@ -110,6 +110,7 @@ class WgpuDevice:
         self._listeners: list[tuple[weakref.WeakMethod, weakref.WeakMethod]] = []
         self.returned: deque[Memory] = deque()
         self._trash: deque[tuple[Any, Any]] = deque()
+        self._room = _physical()
         self._pool = Pool(self._create, self._release, self._max_buffer, IDLE[self.traits.software])
         self._launcher = Launcher(engine, self.traits, self._trash, trusted)
         self._pid = os.getpid()
@@ -169,6 +170,8 @@ class WgpuDevice:
     # memory
 
     def _create(self, nbytes: int) -> Memory | None:
+        if self.traits.software and self._pool.live_bytes + self._pool.idle_bytes + nbytes > self._room:
+            return None
         part = nbytes if nbytes <= self._max_buffer else self._part
         handles: list[Any] = []
         for start in range(0, nbytes, part):
@@ -378,6 +381,14 @@ class WgpuDevice:
         self.run([launch])
         self._engine.wait("time")
         return clock.perf_counter() - begin
+
+
+def _physical() -> int:
+    """Bytes of memory of this machine, which is a software adapter's memory too: past it the system ends processes at a whim."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
 
 
 def _again(index: int, fast_math: bool, trusted: bool) -> WgpuDevice:

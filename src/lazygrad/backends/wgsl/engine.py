@@ -139,7 +139,7 @@ class Engine:
     def _notice_loss(self, noted: list[tuple[int, str]]) -> None:
         """A loss may show as an error of the next call before wgpu-native reports it."""
         if any("device is lost" in message.lower() for _, message in noted):
-            self.lost = self.lost or noted[-1][1].strip()
+            self.lost = self.lost or noted[-1][1].strip().rpartition("\n")[2].strip()      # the cause comes last
 
     def _raise_interrupt(self) -> None:
         interrupt, self._interrupt = self._interrupt, None
