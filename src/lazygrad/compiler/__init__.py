@@ -20,7 +20,7 @@ from ..ir.record import changed
 from ..ir.term import Term, toposort
 from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
-from . import chunks, fit, grid, loops, memory, replay, story
+from . import chunks, fit, grid, loops, memory, replay, rows, story
 from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut, waits
 from .decompose import decompose
 from .epilogue import epilogues
@@ -164,14 +164,18 @@ class _Assembly:
             self.steps = fuse(self.steps, self._traffic, self.caps)
         count = Counter([b for s in self.steps for b in set(itertools.chain(*self._traffic(s)))])
         private = {b for b, n in count.items() if n == 1 and b not in wanted}
-        self.steps = [self._chunked(reuse(s, self.buffers, private)) if isinstance(s, Piece) else s for s in self.steps]
+        self.steps = [self._shared(s, private) if isinstance(s, Piece) else s for s in self.steps]
         self._numbered()
 
-    def _chunked(self, s: Piece) -> Piece:
-        """The piece with loops that threads share."""
-        if not self.caps.chunks:
-            return s
-        return chunks.chunked(s, [self.buffers[b].aval for b in s.buffers], lambda aval: self.buffer("temp", aval))
+    def _shared(self, s: Piece, private: set[int]) -> Piece:
+        """The piece with less memory, and with loops that threads share. `private`: buffers that one step alone touches."""
+        own = {b for b in s.buffers if b in private and self.buffers[b].kind == "temp"}
+        if self.caps.chunks:
+            s = rows.forwarded(s, own)
+        s = reuse(s, self.buffers, private)
+        if self.caps.chunks:
+            s = chunks.chunked(s, [self.buffers[b].aval for b in s.buffers], own, lambda aval: self.buffer("temp", aval))
+        return s
 
     def _numbered(self) -> None:
         """Pieces become calls of numbered kernels; equal kernels are one."""

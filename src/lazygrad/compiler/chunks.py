@@ -6,7 +6,7 @@ is decided depends on sizes only, never on the number of threads: results are th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from . import loops
 from .cut import COSTS
 from .fuse import Piece, in_row
 from .loops import parts, walk
+from .rows import below, narrowed, scalars, stride
 
 # nanoseconds, roughly, of one core
 WORTH = 20_000.0     # work that is shared
@@ -36,15 +37,18 @@ VECTORS = 1024       # the grain of a vector loop is a multiple of it (whole vec
 LINES = 16           # and that of a loop of many rows of this (chunks end at lines of memory)
 
 
-def chunked(piece: Piece, avals: Sequence[Aval], temporary: Callable[[Aval], int]) -> Piece:
-    """The call with grains; `avals` are those of its buffers, `temporary` makes a buffer."""
+def chunked(piece: Piece, avals: Sequence[Aval], private: Collection[int], temporary: Callable[[Aval], int]) -> Piece:
+    """The call with grains, and temporaries of one row instead of all where there are rows.
+
+    `avals` are those of its buffers, `private` the temporaries that no other step touches; `temporary` makes a buffer.
+    """
     if max([_trips(s) for s in piece.kernel.body if isinstance(s, Loop)], default=0) < WORTH / (64 * JUMP):
         return piece
-    work = _Work(piece, avals, temporary)
+    work = _Work(piece, avals, private, temporary)
     body: list[Stmt] = []
     for s in piece.kernel.body:
         body += work.divided(s, ()) if isinstance(s, Loop) else (s,)
-    if not work.found:
+    if work.buffers == list(piece.buffers) and not work.found:
         return piece
     return changed(piece, kernel=changed(piece.kernel, params=tuple(work.params), body=tuple(body)), buffers=tuple(work.buffers))
 
@@ -67,9 +71,9 @@ class Access:
 class _Work:
     """One call being divided."""
 
-    def __init__(self, piece: Piece, avals: Sequence[Aval], temporary: Callable[[Aval], int]) -> None:
+    def __init__(self, piece: Piece, avals: Sequence[Aval], private: Collection[int], temporary: Callable[[Aval], int]) -> None:
         self.params, self.buffers = list(piece.kernel.params), list(piece.buffers)
-        self.avals, self.temporary = avals, temporary
+        self.body, self.avals, self.private, self.temporary = piece.kernel.body, avals, private, temporary
         self.byte = BYTE[sum({b: av.nbytes for b, av in zip(piece.buffers, avals, strict=True)}.values()) > SMALL]
         self.found = False
 
@@ -77,12 +81,22 @@ class _Work:
         """The loop with a grain, or with loops inside of it that have one; as it is where it is little work or its steps depend on each other."""
         work = nanoseconds((loop,), self.byte, around)
         if work < WORTH or loop.extent < 2:
-            return (loop,)
+            return (self._narrowed(loop, loop),)
         if loop.extent < SEVERAL:
             inner = self._inside(loop, around)
             if inner is not loop:
                 return (inner,)
-        return self._shared(loop, work) or (self._inside(loop, around),)
+        shared = self._shared(loop, work)
+        if shared:
+            return shared
+        inner = self._inside(loop, around)
+        return (self._narrowed(loop, loop) if inner is loop else inner,)
+
+    def _narrowed(self, loop: Loop, was: Loop) -> Loop:
+        """The loop with temporaries of one row for every chunk, where it is one of the kernel's outermost loops."""
+        if was not in self.body or not any([isinstance(s, Loop) for s in loop.body]):
+            return loop
+        return narrowed(loop, [s for s in self.body if s is not was], self.buffers, self.avals, self.private, self.temporary)
 
     def _inside(self, loop: Loop, around: tuple[Loop, ...]) -> Loop:
         if loop.mode == "vector" or loop.test is not None:
@@ -114,7 +128,7 @@ class _Work:
         if grain >= loop.extent:
             return ()
         self.found = True
-        shared = changed(loop, grain=grain)
+        shared = self._narrowed(changed(loop, grain=grain), loop)
         return self._apart(shared, sums) if sums else (shared,)
 
     # ---- may the steps run in any order?
@@ -145,17 +159,18 @@ class _Work:
         """Every chunk adds up in a part of a temporary that is its own; then these are added, in order."""
         count = -(-loop.extent // loop.grain)
         chunk = S.ifloordiv(S.var(loop.var, loop.extent), loop.grain)
-        mine: dict[int, int] = {}
+        mine: dict[int, tuple[int, int]] = {}
         first, last = [], []
         monoids = {a.buffer: a.monoid for a in _accesses(loop.body) if a.monoid}
         for p in sums:
             dtype, size = self.avals[p].dtype, self.avals[p].size
-            t = mine[p] = len(self.params)
+            t, step = len(self.params), stride(size, dtype)
+            mine[p] = t, step
             self.params.append(Param(dtype, True))
-            self.buffers.append(self.temporary(aval((count, size), dtype)))
-            j, each = S.var("j", size), S.var("z", count * size)        # names of their own: there may be loops around
-            first += loops.over("z", count * size, (Store(t, each, loops.identity(monoids[p], dtype)),))
-            part = S.load(t, S.iadd(S.imul(S.var("p", count), size), j), dtype)
+            self.buffers.append(self.temporary(aval((count, step), dtype)))
+            j, each = S.var("j", size), S.var("z", count * step)        # names of their own: there may be loops around
+            first += loops.over("z", count * step, (Store(t, each, loops.identity(monoids[p], dtype)),))
+            part = S.load(t, S.iadd(S.imul(S.var("p", count), step), j), dtype)
             last += loops.over("p", count, loops.over("j", size, (Combine(p, j, monoids[p], part),), "vector", False), "serial", False)
 
         def moved(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
@@ -164,7 +179,8 @@ class _Work:
                 if isinstance(s, Loop):
                     s = changed(s, body=moved(s.body))
                 elif isinstance(s, Combine) and s.buffer in mine:
-                    s = changed(s, buffer=mine[s.buffer], index=S.iadd(S.imul(chunk, self.avals[s.buffer].size), s.index))
+                    t, step = mine[s.buffer]
+                    s = changed(s, buffer=t, index=S.iadd(S.imul(chunk, step), s.index))
                 out.append(s)
             return tuple(out)
 
@@ -211,13 +227,6 @@ def _loops(loop: Loop) -> Iterator[Loop]:
             yield from _loops(s)
 
 
-def _scalars(s: Stmt) -> list[S.Scalar]:
-    """The scalars of a statement; of a loop its starts and its test."""
-    if isinstance(s, Loop):
-        return [c.start for c in s.states] + ([s.test] if s.test is not None else [])
-    return [s.ok] if isinstance(s, Check) else [s.index, s.value] if isinstance(s, Store | Combine) else [s.value]
-
-
 def _accesses(body: Sequence[Stmt]) -> list[Access]:
     """All that a body reads and writes."""
     found, todo = [], list(body)
@@ -225,7 +234,7 @@ def _accesses(body: Sequence[Stmt]) -> list[Access]:
         todo += s.body if isinstance(s, Loop) else ()
         if isinstance(s, Store | Combine):
             found.append(Access(s.buffer, s.index, True, getattr(s, "monoid", None)))
-    return found + [Access(x.params[0], x.args[0], False) for x in walk([x for s in todo for x in _scalars(s)]) if x.op is S.LOAD]
+    return found + [Access(x.params[0], x.args[0], False) for x in walk(below(body)) if x.op is S.LOAD]
 
 
 def _adds(accesses: list[Access], var: S.Scalar) -> bool:
@@ -260,7 +269,7 @@ def nanoseconds(body: Sequence[Stmt], byte: float, around: tuple[Loop, ...] = ()
     vector = inner is not None and inner.mode == "vector" and inner.extent > 1
     var = S.var(inner.var, inner.extent) if inner is not None else None
     moving: dict[S.Scalar, bool] = {}
-    for x in walk([x for s in run for x in _scalars(s)]):
+    for x in walk([x for s in run for x in scalars(s)]):
         moves = moving[x] = x is var or any([moving[a] for a in x.args]) or x.op is S.CARRY
         if (moves or var is None) and x.args and x.op is not S.LINEAR:
             total += _moved(x.args[0], x.dtype, var, byte if vector else 0.0) if x.op is S.LOAD else _computed(x, vector)
