@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from samples import SHAPES, Arg, Row
 
-from lazygrad.prims import implicit, incomplete, special  # noqa: F401  (they register)
+from lazygrad.prims import bessel, implicit, incomplete, special  # noqa: F401  (they register)
 
 NAMES = {
     ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
@@ -17,8 +17,8 @@ NAMES = {
 SAMPLES: dict[str, list[Row]] = {name: [Row(tuple([Arg(s, d) for d in domains])) for s in SHAPES] for domains, names in NAMES.items()
                                  for name in names.split()}
 
-# the order is a constant to derivatives: test_special.py takes difference quotients by the argument
-SAMPLES.update({name: [Row((Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES] for name in ("jv", "yv", "iv", "kv", "ive", "kve")})
+SAMPLES.update({name: [Row((Arg(s, "positive"), Arg(s, "positive")), {"k": k}) for s in SHAPES[:3] for k in (0, 1)]
+                for name in ("jv", "yv", "iv", "kv", "ive", "kve")})
 
 
 def fractions(shape):

@@ -11,7 +11,7 @@ import lazygrad as lg
 from lazygrad import reference
 from lazygrad.ad import jvp, vjp
 from lazygrad.ir.aval import aval
-from lazygrad.prims import incomplete, special
+from lazygrad.prims import REGISTRY, bessel, incomplete, special
 from lazygrad.prims.leaf import leaf, like
 
 rng = np.random.default_rng(11)
@@ -196,7 +196,54 @@ def derived(f, x: np.ndarray, h: float) -> None:
 def test_bessel_functions_by_their_argument(name):
     x = np.array([0.4, 1.3, 3.7, 9.0])
     for order in (0.0, 1.0, 2.5):
-        derived(lambda t, order=order: getattr(special, name)(like(t, order), t), x, 1e-3)
+        derived(lambda t, order=order: getattr(bessel, name)(like(t, order), t, k=0), x, 1e-3)
+
+
+BESSEL = {"jv": mpmath.besselj, "yv": mpmath.bessely, "iv": mpmath.besseli, "kv": mpmath.besselk,
+          "ive": lambda v, x: mpmath.exp(-x) * mpmath.besseli(v, x), "kve": lambda v, x: mpmath.exp(x) * mpmath.besselk(v, x)}
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("name", BESSEL)
+def test_bessel_functions_by_their_order(name, k):
+    orders, xs = (0.0, 0.3, 1.0, 7.0, 50.0, -2.0, -3.3), (1e-6, 0.1, 1.0, 4.0, 30.0, 500.0)
+    v, x = [m.ravel() for m in np.meshgrid(orders, xs)]
+    with np.errstate(all="ignore"):
+        got = getattr(bessel, name).numpy(v, x, k=k)
+    f = BESSEL[name]
+    for g, *at in zip(got, v, x, strict=True):
+        if tuple(at) == (50, 1e-6):
+            assert g == 0 if name in ("jv", "iv", "ive") else not np.isfinite(g)              # beyond the range of float64
+            continue
+        want = by_digits(f, (k, 0), at)
+        # waves pass 0: their size is that of J and Y together
+        size = max(abs(want), abs(float(f(*at))), float(abs(mpmath.hankel1(*at))) if name in ("jv", "yv") and at[1] > abs(at[0]) else 0)
+        assert abs(g - want) < (1e-10, 1e-9, 1e-8)[k - 1] * size, at
+
+
+def test_bessel_functions_by_their_order_at_edges():
+    v, x = np.array([1.0, 0.5, 0.0, 1.5, NAN, 1.0]), np.array([0.0, 0.0, 0.0, -1.0, 1.0, NAN])
+    for name in ("jv", "iv", "ive"):
+        with np.errstate(all="ignore"):
+            got = getattr(bessel, name).numpy(v, x, k=1)
+        assert np.array_equal(got, [0, 0, NAN, NAN, NAN, NAN], equal_nan=True)
+    small = bessel.jv.numpy(np.float32([0.5]), np.float32([2.0]), k=1)
+    assert small.dtype == np.float32 and abs(small[0] - by_digits(mpmath.besselj, (1, 0), (0.5, 2.0))) < 1e-7
+
+
+def test_the_fifth_derivative_by_an_order_is_refused_where_it_is_asked_for():
+    v, x = lg.tensor(np.float64(0.5)), lg.tensor(np.float64(2.0))
+    g = F.jv(v, x)
+    for _ in range(4):
+        (g,) = g.gradient(v)
+    g.gradient(x)                                                       # by the argument there is no end
+    fifth = lambda u: F.jv(u, 2.0)
+    for _ in range(5):
+        fifth = lg.grad(fifth)
+    for ask in (lambda: g.gradient(v), lambda: g.backward(), lambda: fifth(np.float64(0.5))):
+        with pytest.raises(lg.errors.GradientError, match=r"jv: derivative 5 by the order: .*the first four are there") as caught:
+            ask()
+        assert any("test_special.py" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("name", ["j0", "j1", "i0", "i1", "i0e", "i1e", "erfcx", "dawsn", "log_ndtr", "ndtr"])
@@ -204,7 +251,7 @@ def test_derivatives_far_from_and_at_zero(name):
     x = np.array([-12.0, -3.3, 2.0, 14.0] + ([0.0] if name not in ("i0e", "i1e") else []))
     if name == "erfcx":
         x = np.array([-2.0, 0.0, 2.0, 14.0])
-    derived(lambda t: getattr(special, name)(t), x, 1e-3)
+    derived(lambda t: REGISTRY[name](t), x, 1e-3)
 
 
 def test_reciprocal_of_gamma_is_smooth_at_the_poles_and_where_gamma_overflows():

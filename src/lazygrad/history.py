@@ -58,15 +58,17 @@ def history(*roots: Tensor, stop: Callable[[Tensor], bool] = lambda h: False) ->
     return order
 
 
-def blamed(t: Term, error: IndexingError | LinAlgError) -> bool:
-    """Whether an error of a run can come from `t` or its derivatives."""
+def blamed(t: Term, error: IndexingError | LinAlgError | GradientError) -> bool:
+    """Whether an error of a run, or of the making of derivatives, can come from `t` or its derivatives."""
+    if isinstance(error, GradientError):
+        return t.op.name == error.args[0]
     if isinstance(error, LinAlgError):
         return isinstance(t.op.lowering, Host) and t.op.lowering.fails
     return t.op.name.startswith(INDEXED)
 
 
-def blame(root: Tensor, error: IndexingError | LinAlgError) -> None:
-    """Adds the lines in `root`'s history that an error of a run can come from."""
+def blame(root: Tensor, error: IndexingError | LinAlgError | GradientError) -> None:
+    """Adds the lines in `root`'s history that an error can come from."""
     lines: dict[str, None] = {}
     for h in history(root):
         below = {o.term for o in operands(h)}

@@ -178,7 +178,7 @@ class Tensor:
         self.stamp = stamp
         return self
 
-    def _blame(self, error: IndexingError | LinAlgError) -> None:
+    def _blame(self, error: IndexingError | LinAlgError | GradientError) -> None:
         from .history import blame
         blame(self, error)
 
@@ -193,7 +193,11 @@ class Tensor:
             call = t.backward
             if call is None:
                 self._differentiable("backward")
-                call = plans.backward(t)
+                try:
+                    call = plans.backward(t)
+                except GradientError as error:                # a derivative that some op has not
+                    self._blame(error)
+                    raise
             stamp = STAMP
             try:
                 self._value = call()
@@ -232,7 +236,11 @@ class Tensor:
         """
         from .history import symbolic
         self._differentiable("gradient")
-        return symbolic(self, xs, None if ct is None else self._cotangent(ct))
+        try:
+            return symbolic(self, xs, None if ct is None else self._cotangent(ct))
+        except GradientError as error:                        # a derivative that some op has not
+            self._blame(error)
+            raise
 
     def _differentiable(self, op: str) -> None:
         if not self.term.needs_grad:

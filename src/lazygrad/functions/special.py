@@ -13,9 +13,10 @@ from collections.abc import Callable
 from ..errors import DTypeError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
+from ..prims import bessel as B
 from ..prims import incomplete as N
 from ..prims import special as S
-from ..prims.base import Prim
+from ..prims.base import REGISTRY, Prim
 from .composite import fill
 from .elementwise import ordered
 from .promotion import P, broadcast, inexact, pair, reshaped, together
@@ -61,12 +62,15 @@ BINARY = [
     ("beta", "the beta function Γ(x) Γ(y) / Γ(x + y)", (2.0, 1.0), 0.5),
     ("betaln", "log |beta(x, y)|", (1.0, 1.0), 0.0),
     ("poch", "Pochhammer's symbol Γ(x + y) / Γ(x)", (1.0, 1.0), 1.0),
-    ("jv", "the Bessel function J of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
-    ("yv", "the Bessel function Y of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), -math.inf),
-    ("iv", "the modified Bessel function I of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
-    ("kv", "the modified Bessel function K of order x at y; the derivative is by y, the order is a constant to it", (1.0, 0.0), math.inf),
-    ("ive", "exp(-|y|) iv(x, y); the derivative is by y, the order is a constant to it", (1.0, 0.0), 0.0),
-    ("kve", "exp(y) kv(x, y); the derivative is by y, the order is a constant to it", (1.0, 0.0), math.inf),
+]
+
+ORDERED = [
+    ("jv", "the Bessel function J of order x at y", (1.0, 0.0), 0.0),
+    ("yv", "the Bessel function Y of order x at y", (1.0, 0.0), -math.inf),
+    ("iv", "the modified Bessel function I of order x at y", (1.0, 0.0), 0.0),
+    ("kv", "the modified Bessel function K of order x at y", (1.0, 0.0), math.inf),
+    ("ive", "exp(-|y|) iv(x, y)", (1.0, 0.0), 0.0),
+    ("kve", "exp(y) kv(x, y)", (1.0, 0.0), math.inf),
 ]
 
 
@@ -97,7 +101,14 @@ def two(op: str, x: Operand, y: Operand) -> tuple[Term, Term]:
     return ordered(op, tuple(map(inexact, pair(op, x, y))))
 
 
-RULES = {row[0]: unary(getattr(S, row[0]), *row) for row in UNARY} | {row[0]: binary(getattr(S, row[0]), *row) for row in BINARY}
+def bessel(prim: Prim, name: str, what: str, x: tuple[float, float], value: float) -> Callable:
+    def rule(x: Operand, y: Operand) -> Term:
+        return prim(*two(name, x, y), k=0)
+    return _documented(rule, name, what, f"{_given(x[0])}, {x[1]}", value,
+                       "Elementwise; shapes broadcast, dtypes promote. Derivatives by both: by the order to 1e-10, and four of them.")
+
+
+RULES = {row[0]: maker(REGISTRY[row[0]], *row) for rows, maker in ((UNARY, unary), (BINARY, binary), (ORDERED, bessel)) for row in rows}
 
 
 # ---- gamma, zeta -----------------------------------------------------------------------------------------------------
@@ -246,7 +257,7 @@ def expn(n: int, x: Term) -> Term:
 
 def _spherical(letter: str, what: str, x: float, value: float) -> Callable:
     name = f"spherical_{letter}n"
-    prim = getattr(S, name)
+    prim = getattr(B, name)
 
     def rule(n: int, z: Term, derivative: bool = False) -> Term:
         order = operator.index(n)

@@ -1,7 +1,6 @@
 """Special functions that SciPy computes on the host: one row each, with the derivative in terms of others of them.
 
-Sources of the derivatives: DLMF 5 (gamma), 7 (error functions), 10 (Bessel functions), 6 (exponential integrals). An order `v` is a
-constant to derivatives.
+Sources of the derivatives: DLMF 5 (gamma), 7 (error functions), 6 (exponential integrals). Bessel functions: `prims.bessel`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..ir.aval import Aval
 from ..ir.term import Term
 from . import elementwise as E
 from .base import Host, Partials, Prim
-from .elementwise import add, div, exp, mul, neg, scale, sign, square, sub, times
+from .elementwise import add, div, exp, mul, neg, scale, square, sub, times
 from .leaf import like
 
 HOST = Host()
@@ -109,62 +107,3 @@ def _expn(c: Term, o: Term, x: Term, n: int) -> Term:
 
 
 expn = Prim("expn", _expn_numpy, lambda x, *, n: E.same("expn", "f")(x), HOST, Partials(lambda o, x, *, n: (lambda c: _expn(c, o, x, n),)), ("n",))
-
-# ---- Bessel functions ------------------------------------------------------------------------------------------------
-# J, Y: f' = (f[v-1] - f[v+1]) / 2; I: with +; K: -(f[v-1] + f[v+1]) / 2; scaled ones by exp(-|x|), K by exp(x)
-
-
-def _around(f: Prim, v: Term, x: Term, join: Prim) -> Term:
-    return scale(join(f(shifted(v, -1), x), f(shifted(v, 1), x)), 0.5)
-
-
-jv = pair("jv", None, lambda c, o, v, x: times(c, _around(jv, v, x, sub)))
-yv = pair("yv", None, lambda c, o, v, x: times(c, _around(yv, v, x, sub)))
-iv = pair("iv", None, lambda c, o, v, x: times(c, _around(iv, v, x, add)))
-kv = pair("kv", None, lambda c, o, v, x: neg(times(c, _around(kv, v, x, add))))
-ive = pair("ive", None, lambda c, o, v, x: times(c, sub(_around(ive, v, x, add), mul(sign(x), o))))
-kve = pair("kve", None, lambda c, o, v, x: times(c, sub(o, _around(kve, v, x, add))))
-
-
-def _second(f: Prim, x: Term) -> Term:
-    return f(like(x, 2), x)
-
-
-j0 = host("j0", lambda c, o, x: neg(times(c, j1(x))))
-j1 = host("j1", lambda c, o, x: times(c, scale(sub(j0(x), _second(jv, x)), 0.5)))
-y0 = host("y0", lambda c, o, x: neg(times(c, y1(x))))
-y1 = host("y1", lambda c, o, x: times(c, scale(sub(y0(x), _second(yv, x)), 0.5)))
-i0 = host("i0", lambda c, o, x: times(c, i1(x)))
-i1 = host("i1", lambda c, o, x: times(c, scale(add(i0(x), _second(iv, x)), 0.5)))
-k0 = host("k0", lambda c, o, x: neg(times(c, k1(x))))
-k1 = host("k1", lambda c, o, x: neg(times(c, scale(add(k0(x), _second(kv, x)), 0.5))))
-i0e = host("i0e", lambda c, o, x: times(c, sub(i1e(x), mul(sign(x), o))))
-i1e = host("i1e", lambda c, o, x: times(c, sub(scale(add(i0e(x), _second(ive, x)), 0.5), mul(sign(x), o))))
-k0e = host("k0e", lambda c, o, x: times(c, sub(o, k1e(x))))
-k1e = host("k1e", lambda c, o, x: times(c, sub(o, scale(add(k0e(x), _second(kve, x)), 0.5))))
-
-
-# ---- spherical Bessel functions: (2n + 1) f[n]' = n f[n-1] ∓ (n + 1) f[n+1], DLMF 10.51 -------------------------------
-
-def _spherical(letter: str, before: int, after: int) -> Prim:
-    name = f"spherical_{letter}n"
-
-    def numpy(x: np.ndarray, *, n: int) -> np.ndarray:
-        import scipy.special
-        return np.asarray(getattr(scipy.special, name)(n, x)).astype(x.dtype, copy=False)
-
-    def slope(c: Term, x: Term, n: int) -> Term:
-        up = scale(prim(x, n=n + 1), after * (n + 1) / (2 * n + 1))
-        return times(c, add(scale(prim(x, n=n - 1), before * n / (2 * n + 1)), up) if n else up)
-
-    def infer(x: Aval, *, n: int) -> Aval:
-        return E.same(name, "f")(x)
-
-    prim = Prim(name, numpy, infer, HOST, Partials(lambda o, x, *, n: (lambda c: slope(c, x, n),)), ("n",))
-    return prim
-
-
-spherical_jn = _spherical("j", 1, -1)
-spherical_yn = _spherical("y", 1, -1)
-spherical_in = _spherical("i", 1, 1)
-spherical_kn = _spherical("k", -1, -1)
