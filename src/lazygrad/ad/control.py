@@ -16,7 +16,7 @@ from ..ir.function import Body
 from ..ir.term import Term, substitute, toposort
 from ..prims import elementwise as E
 from ..prims import movement as M
-from ..prims.base import Contraction, Host, Pick, Several
+from ..prims.base import Contraction, Convolution, Host, Pick, Several
 from ..prims.control import cond, picked, register_rules, scan
 from ..prims.leaf import closed, filled, leaf, source
 from .jvp import jvp
@@ -178,7 +178,7 @@ def _dear(body: Body, results: Sequence[Term], consts: int, room: int) -> list[T
             continue
         seen.add(t)
         low = t.op.lowering
-        dear = isinstance(low, Host | Pick) or (isinstance(low, Contraction) and t.args[0].aval.shape[-1] > THIN)
+        dear = isinstance(low, Host | Pick | Convolution) or (isinstance(low, Contraction) and t.args[0].aval.shape[-1] > THIN)
         if dear and changing.get(t) and t.aval.nbytes <= room:
             found[t] = None
             room -= t.aval.nbytes

@@ -6,6 +6,7 @@ Knows Prims by their lowering forms and a backend by its Caps, never by its name
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
@@ -15,18 +16,17 @@ import numpy as np
 from ..ir import kernel as K
 from ..ir import scalar as S
 from ..ir.aval import Pack, aval
-from ..ir.program import Branch, Buffer, Call, Caps, Gemm, Host, Program, Repeat, Step
+from ..ir.program import Branch, Buffer, Call, Caps, Conv, Gemm, Host, Program, Repeat, Step
 from ..ir.record import changed
 from ..ir.term import Term, toposort
 from ..prims.control import cond
 from ..prims.elementwise import stop_gradient
-from . import chunks, fit, grid, loops, memory, replay, rows, story
-from .cut import FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut, waits
+from . import chunks, convolution, fit, gemm, grid, loops, memory, replay, rows, story
+from .cut import CONV, FLOW, GEMM, HOST, INLINE, LEAF, RECUR, Cut, Group, base, cut, waits
 from .decompose import decompose
 from .epilogue import epilogues
 from .flow import ENDLESS, UNKNOWN, in_place, steps
 from .fuse import MOST, Piece, fuse, reuse
-from .gemm import gemm, operands
 from .lighten import lighten
 from .lower import Faults, Lowering, copy, fill, lower
 from .simplify import simplify
@@ -83,8 +83,13 @@ def _compiled(roots, sources, into, caps, tight=frozenset()) -> tuple[list[tuple
     for name, run in GRID_PASSES if caps.grid else PASSES:
         terms = run(terms, caps)
         passes.append((name, terms))
-    parts = cut(toposort(terms), terms, list(sources), into, caps, operands)
+    parts = cut(toposort(terms), terms, list(sources), into, caps, read_whole)
     return passes, parts, _Assembly(parts, terms, sources, into, caps, tight, Shared()).program()
+
+
+def read_whole(t: Term, kinds: dict[Term, str]) -> list[Term]:
+    """The Terms whose buffers a product or a convolution reads."""
+    return (convolution if kinds[t] == CONV else gemm).operands(t, kinds)
 
 
 class Shared:
@@ -236,7 +241,10 @@ class _Assembly:
     def _step(self, g: Group, wanted: dict[int, int]) -> None:
         t = g.members[0]
         if g.kind == GEMM:
-            self.steps.append(gemm(t, self.parts, self.number))
+            self.steps.append(gemm.gemm(t, self.parts, self.number))
+        elif g.kind == CONV:
+            memory_of = lambda nbytes: self.buffer("temp", aval((nbytes,), np.dtype("uint8")))
+            self.steps.append(convolution.step(t, self.parts, self.number, memory_of, self.caps))
         elif g.kind == HOST:
             inputs = tuple([self.number(a) for a in t.args])
             outs = self._results(t) if t.aval.__class__ is Pack else [self.number(t)]
@@ -263,7 +271,7 @@ class _Assembly:
         key = tuple(roots), tuple(params), tuple(into), tight
         found = self.shared.bodies.get(key)
         if found is None:
-            parts = cut(toposort(roots), list(roots), list(params), into, self.caps, operands)
+            parts = cut(toposort(roots), list(roots), list(params), into, self.caps, read_whole)
             found = self.shared.bodies[key] = _Assembly(parts, list(roots), params, into, self.caps, tight, self.shared).program()
         return found
 
@@ -384,6 +392,8 @@ def _work(s: Step, kernels: Sequence[K.Kernel], buffers: Sequence[Buffer]) -> in
         return kernels[s.kernel].work
     if isinstance(s, Gemm):
         return 2 * s.batch * s.m * s.n * s.k + (kernels[s.epilogue].work if s.epilogue is not None else 0)
+    if isinstance(s, Conv):
+        return 2 * s.n * s.groups * s.o * s.c * math.prod(s.taps) * math.prod(s.count)
     if isinstance(s, Repeat):
         if s.length is None:
             return max(ENDLESS, UNKNOWN * (s.body.work + (s.test.work if s.test is not None else 0)))

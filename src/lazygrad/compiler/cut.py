@@ -35,6 +35,7 @@ COSTS = dict.fromkeys(["div", "sqrt", "floor_divide", "remainder", "fmod"], 4) |
      "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "lgamma", "digamma"], 12)
 
 LEAF, REDUCE, GEMM, SCAN, HOST = "leaf", "reduce", "gemm", "scan", "host"
+CONV = "conv"
 RECUR, FLOW, PICK = "recur", "flow", "pick"  # a loop in registers; a step over bodies of its own; one of several results
 MANY, INDEX = ("many",), ("index",)         # used by several kernels; used as an index into an array
 
@@ -161,6 +162,8 @@ def classify(order: Sequence[Term], caps: Caps, profiles: Profiles) -> dict[Term
             kinds[t] = HOST if not ok else REDUCE if isinstance(low, B.Reduction) else SCAN
         elif isinstance(low, B.Scatter):
             kinds[t] = SCATTER if low.monoid is None or (low.monoid, t.aval.dtype.name) in caps.scalar_ops else HOST
+        elif isinstance(low, B.Convolution):
+            kinds[t] = CONV
         else:
             kinds[t] = contraction(t, caps)
     return kinds
@@ -187,14 +190,14 @@ def space_of(t: Term) -> tuple[int, ...]:
 
 def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into: Sequence[int | None], caps: Caps,
         operands) -> Cut:
-    """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM reads as whole buffers."""
+    """The Cut of the Terms `order` below `roots`. `operands(t)`: the Terms a GEMM or CONV reads as whole buffers."""
     profiles = Profiles(caps)
     picks = profiles.picks = flow.picks(order)
     kinds = classify(order, caps, profiles)
     products = {} if caps.epilogue else _products(order, roots, sources, into, kinds)
     skipped = {mm for mm, _ in products.values()}
-    for t in products:
-        kinds[t] = GEMM
+    for t, (mm, _) in products.items():
+        kinds[t] = kinds[mm]
     order = [t for t in order if t not in skipped]
     order, before, read = updates.find(order, roots, sources, into, kinds)
     shaped = {a for t in order if kinds[t] == HOST for a in (t, *t.args)}      # NumPy sees these buffers with their shape
@@ -202,7 +205,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     results = [r if (b := base(r, kinds)) in shaped else b for r in roots]
     must = set(results)
     for t in order:
-        if kinds[t] == GEMM:
+        if kinds[t] in (GEMM, CONV):
             must.update(operands(products[t][0] if t in products else t, kinds))
         elif kinds[t] == HOST:
             must.update(t.args)
@@ -267,9 +270,15 @@ def _products(order, roots, sources, into, kinds) -> dict[Term, tuple[Term, Term
     for t in order:
         if t.op.name == "permute":
             mm = t.args[0]
-            if kinds[mm] == GEMM and users[mm] == 1 and layout(t) is not None:
+            if users[mm] == 1 and ((kinds[mm] == GEMM and layout(t) is not None) or (kinds[mm] == CONV and turned(t))):
                 found[t] = (mm, None)
     return found
+
+
+def turned(t: Term) -> bool:
+    """Whether a convolution is written in the place of `t`, a permutation of it: the spatial axes must stay the last."""
+    axes = t.keywords["axes"]
+    return sorted(axes[:2]) == [0, 1] and axes[2:] == tuple(range(2, len(axes)))
 
 
 def layout(t: Term) -> tuple[int, int, bool] | None:

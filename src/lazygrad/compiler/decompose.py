@@ -6,12 +6,15 @@ from ..ir.program import Caps
 from ..ir.term import Term, rewrite, toposort
 from ..prims import base as B
 from ..prims.call import inlined
+from . import convolution
 
 
-def simpler(t: Term) -> Term | None:
-    """What the rule of a `Decompose` or `Convolution` Prim makes of `t`; None for any other."""
+def simpler(t: Term, caps: Caps) -> Term | None:
+    """What the rule of a `Decompose` Prim makes of `t`, or of a `Convolution` that is no step; None for any other."""
     form = t.op.lowering
-    return form.rule(t, *t.args, **t.keywords) if isinstance(form, (B.Decompose, B.Convolution)) else None
+    if isinstance(form, B.Convolution):
+        return convolution.decomposed(t, caps)
+    return form.rule(t, *t.args, **t.keywords) if isinstance(form, B.Decompose) else None
 
 
 def decompose(roots: list[Term], caps: Caps) -> list[Term]:
@@ -19,4 +22,4 @@ def decompose(roots: list[Term], caps: Caps) -> list[Term]:
     if not any([isinstance(t.op.lowering, (B.Decompose, B.Convolution, B.Inline)) for t in toposort(roots)]):
         return roots
     results: dict[Term, list[Term]] = {}         # of calls
-    return rewrite(roots, lambda t: inlined(t, results) or simpler(t))
+    return rewrite(roots, lambda t: inlined(t, results) or simpler(t, caps))

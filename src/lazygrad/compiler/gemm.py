@@ -42,14 +42,14 @@ def view(t: Term, kinds: dict[Term, str]) -> tuple[Term, tuple[int, ...]]:
             lead = u.aval.ndim - len(x)
             strides = (0,) * lead + tuple([0 if n == 1 else s for n, s in zip(x, strides, strict=True)])
         else:
-            split = _split(x, u.aval.shape, strides)
-            if split is None:                       # these elements must move: u's argument gets a buffer of its own
-                t, split = u.args[0], contiguous(u.aval.shape)
-            strides = split
+            apart = split(x, u.aval.shape, strides)
+            if apart is None:                       # these elements must move: u's argument gets a buffer of its own
+                t, apart = u.args[0], contiguous(u.aval.shape)
+            strides = apart
     return t, strides
 
 
-def _split(x: tuple[int, ...], y: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+def split(x: tuple[int, ...], y: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
     """The strides of a reshape of a strided array, None where it is none."""
     if 0 in x:
         return contiguous(y)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..ir import scalar as S
 from ..ir.kernel import Assign, Check, Kernel, Loop, Stmt, Store
-from ..ir.program import ALIGN, PAD, Branch, Call, Gemm, Repeat, Step
+from ..ir.program import ALIGN, PAD, Branch, Call, Conv, Gemm, Repeat, Step
 from ..ir.record import changed
 from .loops import walk
 
@@ -25,6 +25,8 @@ def reads(step: Step, kernels: Sequence[Kernel]) -> list[int]:
         if step.epilogue is not None:
             return [step.a, step.b, *step.more]
         return [step.a, step.b, step.c] if step.accumulate else [step.a, step.b]
+    if isinstance(step, Conv):
+        return [step.x, step.w]
     if isinstance(step, Repeat):
         return [*step.consts, *step.init, *step.xs]
     return [step.index, *step.inputs] if isinstance(step, Branch) else list(step.inputs)
@@ -40,11 +42,13 @@ def writes(step: Step, kernels: Sequence[Kernel]) -> list[int]:
         return [b for b in (*step.carries, *step.ys, *step.spare, step.scratch, step.flag, step.trips) if b is not None]
     if isinstance(step, Branch):
         return [*step.outputs, *([] if step.scratch is None else [step.scratch])]
+    if isinstance(step, Conv):
+        return [step.out, step.scratch]
     return [step.c] if isinstance(step, Gemm) else list(step.outs)
 
 
 NAMED = ("consts", "init", "xs", "carries", "ys", "spare", "inputs", "outputs", "more")     # fields that are buffers
-ONE = ("scratch", "flag", "trips", "index", "out")                                                 # a buffer each, or None
+ONE = ("scratch", "flag", "trips", "index", "out", "x", "w")                                                 # a buffer each, or None
 
 
 def renamed(step: Step, name: dict[int, int]) -> Step:
@@ -82,7 +86,7 @@ def in_place(steps: list[Step], kernels: Sequence[Kernel], wanted: dict[int, int
                 continue
         if isinstance(step, Gemm) and target in (step.a, step.b):
             continue
-        if isinstance(step, Repeat | Branch) and target in reads(step, kernels):
+        if isinstance(step, Repeat | Branch | Conv) and target in reads(step, kernels):
             continue
         if isinstance(step, Gemm) and step.epilogue is not None and target in step.more and not _same_index(
                 kernels[step.epilogue].body, 1 + step.more.index(temp), 1 + step.more.index(target)):

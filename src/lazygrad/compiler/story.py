@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ir import kernel as K
 from ..ir.function import Body
-from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step, bodies
+from ..ir.program import Branch, Call, Conv, Gemm, Program, Repeat, Step, bodies
 from ..ir.term import Term, toposort
 from ..prims.base import Control, Host
 from . import memory
@@ -63,6 +63,8 @@ def step(s: Step, program: Program) -> str:
             more = ", ".join([name[b] for b in s.more])
             return f"kernel{s.epilogue}({a} @ {b}, {more})  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
         return f"{name[s.c]} {'+=' if s.accumulate else '='} {a} @ {b}  ({batch}m={s.m}, n={s.n}, k={s.k}){moved}"
+    if isinstance(s, Conv):
+        return f"{name[s.out]} = conv {name[s.x]} with {name[s.w]}  ({convolved(s)}){moved}"
     if isinstance(s, Repeat):
         often = f"{s.length} times{' from the end' if s.reverse else ''}" if s.length is not None else "while its test holds"
         into = [name[a] + (" in place" if b is None else "") for a, b in zip(s.carries, s.spare, strict=True)]
@@ -76,6 +78,12 @@ def step(s: Step, program: Program) -> str:
         only = ", ".join(_numpy_only([b for _, v in s.params for b in _bodies(v)]))
         moved = f"; interpreted step by step, as only NumPy has {only or 'its dtypes'}{moved}"
     return f"{', '.join([name[b] for b in s.outs])} = host {s.prim}({', '.join([name[b] for b in s.inputs])}){moved}"
+
+
+def convolved(s: Conv) -> str:
+    """The sizes of a convolution."""
+    groups = f"{s.groups} x " if s.groups > 1 else ""
+    return f"n={s.n}, {groups}{s.c} -> {s.o} channels, {s.taps} taps, {s.count} results"
 
 
 def _numpy_only(bodies: Sequence[Body]) -> list[str]:

@@ -6,7 +6,10 @@ those a Host step names for printing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .aval import Aval
 from .kernel import Kernel
@@ -75,6 +78,34 @@ class Gemm:
 
 
 @record
+class Conv:
+    """out[n, g, o, i] = Σ over c and k of x[n, g, c, i * stride + k * dilation - low] * w[g, o, c, k], 0 outside of x.
+
+    `x`, `w`, `out` and `scratch` (of `Caps.convolves` bytes) are buffers; i and k are indices of `count` and `taps`, over as many axes as
+    `sizes` has, which lie in row-major order. The strides of the other axes, in elements: `x_steps` (n, g, c), `w_steps` (g, o, c),
+    `out_steps` (n, g, o). Where there are no more taps than results, the weights of one o lie one after another.
+    """
+
+    x: int
+    w: int
+    out: int
+    scratch: int
+    n: int
+    groups: int
+    c: int
+    o: int
+    sizes: tuple[int, ...]
+    taps: tuple[int, ...]
+    count: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    low: tuple[int, ...]
+    x_steps: tuple[int, int, int]
+    w_steps: tuple[int, int, int]
+    out_steps: tuple[int, int, int]
+
+
+@record
 class Host:
     """Run `prim.numpy(*inputs, **params)` on NumPy views of whole buffers and copy the result into `out`.
 
@@ -140,7 +171,7 @@ class Branch:
     scratch: int | None = None
 
 
-Step = Call | Gemm | Host | Repeat | Branch
+Step = Call | Gemm | Conv | Host | Repeat | Branch
 
 
 @record
@@ -189,6 +220,7 @@ class Caps:
     `grid`: kernels run as many threads: outer loops whose steps are independent get mode "grid". `threads`: how many threads
     keep the device busy. `rows`: whether the threads of a group can share the inner loops of one grid step (else a
     grid step is one thread's). `epilogue`: Gemm steps may have one. `chunks`: loops may have a grain (see `kernel.Loop`).
+    `convolves(step, dtype)`: the bytes of scratch memory that a Conv step of a dtype of `gemm_dtypes` takes (None: there are no such steps).
     """
 
     name: str
@@ -202,3 +234,4 @@ class Caps:
     epilogue: bool = False
     turns: int = 0                               # of a loop in one grid step at most; 0: any number
     chunks: bool = False
+    convolves: Callable[[Conv, np.dtype], int] | None = None

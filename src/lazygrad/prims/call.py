@@ -18,7 +18,7 @@ from ..ir.aval import Aval, Pack, pack
 from ..ir.function import Body
 from ..ir.record import record
 from ..ir.term import Term
-from .base import Contraction, Host, Index, Inline, Linear, Prim
+from .base import Contraction, Convolution, Host, Index, Inline, Linear, Prim
 from .control import by_name, pick, runner
 from .leaf import opened
 
@@ -84,7 +84,7 @@ class Again:
     def keeps(self, t: Term) -> bool:
         """Whether the value of `t` is kept."""
         if self.policy == "dots":
-            return isinstance(t.op.lowering, (Contraction, Host))
+            return isinstance(t.op.lowering, (Contraction, Convolution, Host))
         return callable(self.policy) and bool(t.args) and t.aval.__class__ is not Pack and bool(self.policy(t.op.name, t.aval.shape, t.aval.dtype))
 
 

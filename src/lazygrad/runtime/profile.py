@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.story import convolved
 from ..ir.kernel import Loop, Stmt
-from ..ir.program import Branch, Call, Gemm, Program, Repeat, Step
+from ..ir.program import Branch, Call, Conv, Gemm, Program, Repeat, Step
 from ..ir.record import changed, record
 from ..ir.term import Term
 from . import tiers
@@ -82,6 +83,8 @@ def _described(program: Program, s: Step, seconds: float) -> tuple[str, float, i
             name += f", a loop in registers, {'as often as a test says' if loops[0].test is not None else f'{loops[0].extent} times'}"
     elif isinstance(s, Gemm):
         name, used = f"matmul {s.batch} x ({s.m}, {s.k}) @ ({s.k}, {s.n})", (s.a, s.b, s.c)
+    elif isinstance(s, Conv):
+        name, used = f"conv {convolved(s)}", (s.x, s.w, s.out)
     elif isinstance(s, Repeat):
         steps = f"{s.length} times" if s.test is None else "as often as a test says"
         name, used = f"loop, {steps}, of {len(s.body.steps)} steps", (*s.consts, *s.init, *s.xs, *s.carries, *s.ys)

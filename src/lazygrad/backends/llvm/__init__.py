@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import DeviceError
-from ...ir.program import Caps, Gemm, Host, Program, every
+from ...ir.program import Caps, Conv, Gemm, Host, Program, every
 from .. import host
 from . import externs, jit, target
 
@@ -48,7 +48,14 @@ def _caps() -> Caps:
     from .scalars import CAPS_OPS
 
     ops = frozenset(CAPS_OPS)
-    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes(), chunks=True)
+    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes(), chunks=True,
+                convolves=_scratch if target.host().has & {"fma", "neon"} else None)
+
+
+def _scratch(step: Conv, dtype: np.dtype) -> int:
+    from .convolution import scratch
+
+    return scratch(step, dtype)
 
 
 def __getattr__(name: str) -> Any:

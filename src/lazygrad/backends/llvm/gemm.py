@@ -6,6 +6,8 @@ The tiles are functions of the module that all products of a shape class share: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...ir.program import Gemm
@@ -42,13 +44,18 @@ class Tiling:
         return (FEW_ROWS if self.few else ROWS)[vectors]
 
 
+def registers(dtype: np.dtype, target: Target) -> tuple[int, bool]:
+    """(elements of a vector, whether there are 16 registers and not 32)."""
+    wide = "avx512f" in target.has
+    few = not wide and target.arch == "x86_64"
+    return (64 if wide else 32 if few else 16) // dtype.itemsize, few
+
+
 def tiling(g: Gemm, dtype: np.dtype, target: Target) -> Tiling | None:
     """How our code does a product; None where BLAS does."""
     if not (g.m and g.k and g.batch) or g.n < THIN or (g.trans_a and g.trans_b) or not target.has & {"fma", "neon"}:
         return None
-    wide = "avx512f" in target.has
-    few = not wide and target.arch == "x86_64"
-    lanes = (64 if wide else 32 if few else 16) // dtype.itemsize
+    lanes, few = registers(dtype, target)
     vectors = 2 if few else 4
     pack_a = g.trans_a and g.k >= DEEP and g.lda * dtype.itemsize >= FAR
     if pack_a and g.n > 2 * lanes * vectors:
@@ -133,7 +140,7 @@ class _Product:
         if t.pack_b:
             ldb = vectors * t.lanes
             if g.trans_b:
-                turn = _across(self.module, self.kind, t.lanes)
+                turn = across(self.module, self.kind, t.lanes)
                 fn.line(f"call void @{turn}(ptr {b}, ptr {self.panels[1]}, i64 {depth}, i64 {g.ldb}, i64 {count}, i64 {ldb})")
             else:
                 self.copy(b, self.panels[1], vectors, depth, g.ldb)
@@ -182,8 +189,6 @@ def _tile(module: Module, kind: str, lanes: int, rows: int, vectors: int, trans_
 def _tile_function(module: Module, name: str, kind: str, lanes: int, rows: int, vectors: int, trans_a: bool, more: bool, masked: bool) -> Function:
     fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, i64 %k, i64 %lda, i64 %ldb, i64 %ldc, i64 %tail) nounwind noinline")
     vector, align = typed(kind, lanes), {"float": 4, "double": 8}[kind]
-    fma = f"llvm.fmuladd.{suffix(kind, lanes)}"
-    module.declare(f"{vector} @{fma}({vector}, {vector}, {vector})")
 
     def offset(base: str, index: str) -> str:
         return fn.emit(f"getelementptr {kind}, ptr {base}, i64 {index}")
@@ -193,34 +198,56 @@ def _tile_function(module: Module, name: str, kind: str, lanes: int, rows: int, 
         row = offset("%b", fn.emit(f"mul i64 {l.i}, %ldb"))
         bs = [fn.emit(f"load {vector}, ptr {row if j == 0 else offset(row, str(j * lanes))}, align {align}") for j in range(vectors)]
         column = offset("%a", fn.emit(f"mul i64 {l.i}, %lda")) if trans_a else ""
-        for i in range(rows):
-            place = (column if i == 0 else offset(column, str(i))) if trans_a else offset(lines[i], l.i)
-            x = fn.emit(f"load {kind}, ptr {place}, align {align}")
-            one = fn.emit(f"insertelement {vector} poison, {kind} {x}, i64 0")
-            x = fn.emit(f"shufflevector {vector} {one}, {vector} poison, <{lanes} x i32> zeroinitializer")
-            for j in range(vectors):
-                n = i * vectors + j
-                l.next[n] = fn.emit(f"call {vector} @{fma}({vector} {x}, {vector} {bs[j]}, {vector} {l.values[n]})")
-    mask = ""
-    if masked:
+        places = [(column if i == 0 else offset(column, str(i))) if trans_a else offset(lines[i], l.i) for i in range(rows)]
+        l.next = accumulated(fn, kind, lanes, places, bs, l.values)
+    stored(fn, kind, lanes, rows, vectors, l.next, "%c", "%ldc", more, "%tail" if masked else "")
+    return fn
+
+
+def accumulated(fn: Function, kind: str, lanes: int, places: Sequence[str], bs: Sequence[str], values: Sequence[str]) -> list[str]:
+    """The sums `values` of a tile, row after row, plus the number at each of `places` times the vectors `bs`."""
+    vector, align = typed(kind, lanes), {"float": 4, "double": 8}[kind]
+    fma = f"llvm.fmuladd.{suffix(kind, lanes)}"
+    fn.module.declare(f"{vector} @{fma}({vector}, {vector}, {vector})")
+    out = []
+    for i, place in enumerate(places):
+        x = splat(fn, kind, lanes, fn.emit(f"load {kind}, ptr {place}, align {align}"))
+        for j, b in enumerate(bs):
+            out.append(fn.emit(f"call {vector} @{fma}({vector} {x}, {vector} {b}, {vector} {values[i * len(bs) + j]})"))
+    return out
+
+
+def splat(fn: Function, kind: str, lanes: int, x: str) -> str:
+    """A number in every lane."""
+    vector = typed(kind, lanes)
+    one = fn.emit(f"insertelement {vector} poison, {kind} {x}, i64 0")
+    return fn.emit(f"shufflevector {vector} {one}, {vector} poison, <{lanes} x i32> zeroinitializer")
+
+
+def stored(fn: Function, kind: str, lanes: int, rows: int, vectors: int, values: Sequence[str], c: str, ldc: str, more: bool, tail: str) -> None:
+    """Writes the sums of a tile to the rows at c (adds them where `more`); of the last vector of each only `tail` lanes, if that is given."""
+    vector, align = typed(kind, lanes), {"float": 4, "double": 8}[kind]
+
+    def offset(base: str, index: str) -> str:
+        return fn.emit(f"getelementptr {kind}, ptr {base}, i64 {index}")
+
+    mask = store = ""
+    if tail:
         at = ", ".join([f"i64 {i}" for i in range(lanes)])
-        one = fn.emit(f"insertelement <{lanes} x i64> poison, i64 %tail, i64 0")
-        most = fn.emit(f"shufflevector <{lanes} x i64> {one}, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer")
-        mask = fn.emit(f"icmp ult <{lanes} x i64> <{at}>, {most}")
+        mask = fn.emit(f"icmp ult <{lanes} x i64> <{at}>, {splat(fn, 'i64', lanes, tail)}")
         store = f"llvm.masked.store.{suffix(kind, lanes)}.p0"
-        module.declare(f"void @{store}({vector}, ptr, i32, <{lanes} x i1>)")
+        fn.module.declare(f"void @{store}({vector}, ptr, i32, <{lanes} x i1>)")
     for i in range(rows):
-        row = "%c" if i == 0 else offset("%c", fn.emit(f"mul i64 %ldc, {i}"))
+        row = c if i == 0 else offset(c, fn.emit(f"mul i64 {ldc}, {i}"))
         for j in range(vectors):
             place = row if j == 0 else offset(row, str(j * lanes))
-            value = l.next[i * vectors + j]
+            value = values[i * vectors + j]
             if more:
                 value = fn.emit(f"fadd {vector} {value}, {fn.emit(f'load {vector}, ptr {place}, align {align}')}")
-            if masked and j == vectors - 1:
+            if tail and j == vectors - 1:
                 fn.line(f"call void @{store}({vector} {value}, ptr {place}, i32 {align}, <{lanes} x i1> {mask})")
             else:
                 fn.line(f"store {vector} {value}, ptr {place}, align {align}")
-    return fn
 
 
 def _copy(module: Module, kind: str, lanes: int, vectors: int) -> str:
@@ -239,7 +266,7 @@ def _copy(module: Module, kind: str, lanes: int, vectors: int) -> str:
     return module.helper(f"panel.{suffix(kind, lanes)}x{vectors}", build)
 
 
-def _across(module: Module, kind: str, lanes: int) -> str:
+def across(module: Module, kind: str, lanes: int) -> str:
     """The panel whose columns are rows of B: squares of `lanes` x `lanes`, turned in registers.
 
     Squares may reach past the last of k (they are read from memory that is there, and lie behind the panel) and past the last

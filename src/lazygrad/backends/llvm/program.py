@@ -6,9 +6,9 @@ the number of different kernels and not the number of calls.
 
 from __future__ import annotations
 
-from ...ir.program import Branch, Call, Gemm, Host, Program, Repeat, every
+from ...ir.program import Branch, Call, Conv, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import blas, flow, gemm, kernels, portions, regions
+from . import blas, convolution, flow, gemm, kernels, portions, regions
 from .flow import ARENA, FIRST
 from .target import Target
 from .text import Function, Module, element
@@ -86,10 +86,12 @@ class _Writer:
                 found[step.kernel] = written, False
         return {k: (frozenset(w), d) for k, (w, d) in found.items()}
 
-    def callee(self, step: Call | Gemm | Repeat | Branch) -> tuple[str, tuple[int, ...]]:
+    def callee(self, step: Call | Gemm | Conv | Repeat | Branch) -> tuple[str, tuple[int, ...]]:
         """The function that does a step, and the buffers it is given."""
         if isinstance(step, Gemm):
             return self.product(step), (step.a, step.b, step.c)
+        if isinstance(step, Conv):
+            return self.convolution(step), (step.x, step.w, step.out, step.scratch)
         if isinstance(step, Repeat | Branch):
             return flow.function(self, step)
         key = (self.program.kernels[step.kernel], *self.aliases[step.kernel])
@@ -196,4 +198,14 @@ class _Writer:
                 blas.write(self.module, name, g, dtype, self.target.ilp64)
             else:
                 gemm.write(self.module, name, g, dtype, tiling)
+        return name
+
+    def convolution(self, v: Conv) -> str:
+        """The function for convolutions of this form: `(ptr x, ptr w, ptr out, ptr scratch, ptr args)`."""
+        dtype = self.program.buffers[v.out].aval.dtype
+        key = (dtype, changed(v, x=0, w=0, out=0, scratch=0))
+        name = self.products.get(key)
+        if name is None:
+            name = self.products[key] = f"g{len(self.products)}"
+            convolution.write(self.module, name, v, dtype, self.target)
         return name
