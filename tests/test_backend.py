@@ -40,7 +40,7 @@ EXACT = frozenset(NAMES.split())
 # near their zeros the Γ functions are exact to an absolute error only
 ABSOLUTE = {"lgamma": {F32: 2e-7, F64: 1e-14}, "digamma": {F32: 2e-7, F64: 1e-14}, "polygamma": {F32: 2e-7, F64: 1e-14}}
 # sums and products round once for each term, in an order of the backend's own choice
-SUMS = frozenset({"sum", "cumsum", "matmul", "scatter_add"})
+SUMS = frozenset({"sum", "cumsum", "matmul", "conv", "scatter_add"})
 PRODUCTS = frozenset({"prod", "cumprod", "scatter_mul"})
 # IEEE 754 leaves the sign of the zero open, and NumPy's own scalar and vector loops differ in it
 ANY_ZERO = frozenset({"maximum", "minimum", "fmax", "fmin"})
