@@ -32,6 +32,9 @@ CASES = [
     case("nanvar", N, axis=2, ddof=1), case("nanvar", N, axis=2, ddof=4), case("nanstd", N, ddof=2), case("nanmean", I, dtype="float64"), case("nansum", N, dtype="float32"),
     case("nancumsum", N, axis=1), case("nancumsum", N), case("nancumprod", N, axis=2, gpu=True), case("nancumsum", B, axis=0, order=2), case("nancumprod", B, order=1),
     case("nanargmax", np.where(np.isnan(N), np.nan, N)[1], axis=1, gpu=True), case("nanargmin", N), case("nanargmin", B, axis=1),
+    case("cov", A, order=2, gpu=True), case("cov", A[0]), case("cov", A, rowvar=False), case("cov", A, B[0, :, :4], order=1), case("cov", A, bias=True), case("cov", A, ddof=2), case("cov", C, order=1), 
+    case("cov", A, fweights=np.array([1, 2, 0, 3])), case("cov", A, aweights=np.array([1.0, 0.5, 2.0, 3.0]), order=1), case("cov", A, None, True, True, None, np.array([1, 2, 0, 3]), np.array([1.0, 0.5, 2.0, 3.0])),
+    case("cov", A[:, :1]), case("cov", A[0], A[1], ddof=0), case("corrcoef", A, order=2, gpu=True), case("corrcoef", A[0]), case("corrcoef", A, B[0, :, :4], False), case("corrcoef", C), case("cov", A.astype(np.float32), dtype="float64"),
     case("ptp", B, axis=1, order=1), case("ptp", N, axis=0), case("average", B, order=1), case("average", B, axis=1, weights=W), case("average", B, 1, W[0, :, 0], keepdims=True),
     case("average", B, (2, 1), W[0].T.copy(), gpu=True), case("average", B, 0, W, returned=True), case("average", B, returned=True), case("average", I, weights=W[0]),
     case("array_equal", A, A + 0), case("array_equal", N, N, equal_nan=True), case("array_equal", N, N), case("array_equal", A, B), case("array_equiv", A * 0, A[:1] * 0),
@@ -102,6 +105,7 @@ ERRORS = [
     (lambda x: lg.quantile(x, 0.5, weights=x), TypeError, 'method="inverted_cdf"'), (lambda x: lg.quantile(x > 0, 0.5), TypeError, "bools have no quantiles"),
     (lambda x: lg.quantile(x + 1j, 0.5), TypeError, "no order"), (lambda x: lg.average(x, 0, x[0]), ValueError, "weights do not fit"),
     (lambda x: lg.average(x, weights=x[0]), ValueError, "weights do not fit"), (lambda x: lg.quantile(x, np.nan), ValueError, "between 0 and 1"),
+    (lambda x: lg.cov(x[None]), ValueError, "at most a matrix"), (lambda x: lg.cov(x, x[:, :2]), ValueError, "numbers of observations differ"), (lambda x: lg.cov(x, fweights=[1, 2]), ValueError, "every observation needs a weight"),
     (lambda x: lg.nanargmax(x + 1j), TypeError, "no order"),
 ]
 

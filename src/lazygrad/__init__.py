@@ -79,6 +79,7 @@ ELSEWHERE = {
     **dict.fromkeys(("grad", "value_and_grad", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "hvp", "vmap", "cond", "switch",
                      "while_loop", "fori_loop", "scan", "map", "compile",
                      "checkpoint", "custom_vjp", "custom_jvp"), "transforms"),
+    **dict.fromkeys(("apply_along_axis", "vectorize"), "transforms.along"),
     **dict.fromkeys(("get_num_threads", "set_num_threads"), "backends.llvm.pool"),
     **dict.fromkeys(("mgrid", "ogrid", "r_", "c_", "s_", "index_exp"), "functions.grids"),
 }

@@ -451,14 +451,10 @@ class Tensor:
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         from .interop import function_call
-        return function_call(func, args, kwargs)
+        return function_call(func, types, args, kwargs)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        new = _function("setitem")(copied(self), key, value)
-        self.__class__ = new.__class__
-        self.a, self.b, self.code, self.lasti = new.a, new.b, new.code, new.lasti
-        self.term = new.term
-        self.stamp = -1
+        rebind(self, _function("setitem")(copied(self), key, value))
 
     def __reduce__(self) -> tuple:
         return restored, (self.value, self.is_leaf and self.requires_grad, self.name)
@@ -499,6 +495,14 @@ def copied(h: Tensor) -> Tensor:
         if hasattr(h, field):
             setattr(new, field, getattr(h, field))
     return new
+
+
+def rebind(h: Tensor, new: Tensor) -> None:
+    """Moves a handle on to the expression of `new`, which must not have it among its operands (but may have a copy of it)."""
+    h.__class__ = new.__class__
+    h.a, h.b, h.code, h.lasti = new.a, new.b, new.code, new.lasti
+    h.term = new.term
+    h.stamp = -1
 
 
 def restored(array: np.ndarray, requires_grad: bool, name: str | None) -> Tensor:

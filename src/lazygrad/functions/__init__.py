@@ -41,6 +41,8 @@ later("ranges", "linspace logspace geomspace")
 later("products", "vdot matvec vecmat cross einsum_path")
 later("padding", "pad")
 later("special", "i0", "special")
+later("covariance", "cov corrcoef")
+later("application", "piecewise apply_over_axes fromfunction")
 
 # methods of Tensor among them
 methods("", "angle ldexp frexp", "numbers")

@@ -106,6 +106,9 @@ def nan_to_num(x: Term, nan: float = 0.0, posinf: float | None = None, neginf: f
     >>> lg.nan_to_num(lg.asarray([float("nan"), 1.0])).tolist()
     [0.0, 1.0]
     """
+    if x.aval.dtype.kind == "c":
+        re, im = [nan_to_num(part, nan, posinf, neginf) for part in (P.real(x), P.imag(x))]
+        return P.add(cast(re, x.aval.dtype), P.mul(fill(x, 1j), cast(im, x.aval.dtype)))
     if x.aval.dtype.kind != "f":
         return x
     top = float(np.finfo(x.aval.dtype).max)

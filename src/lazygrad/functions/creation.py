@@ -21,7 +21,6 @@ from ..runtime.devices import device_of, resolve
 from .promotion import (
     P,
     Shape,
-    alike,
     as_dtype,
     broadcast,
     cast,
@@ -230,8 +229,8 @@ def identity(n: int, dtype: object = None, device: object = None) -> Term:
 
 
 @public()
-def meshgrid(*xs: Term, indexing: str = "xy") -> tuple[Term, ...]:
-    """The coordinates of the grid of 1-d arrays: one array for each, of the grid's shape.
+def meshgrid(*xs: Term, indexing: str = "xy", sparse: bool = False) -> tuple[Term, ...]:
+    """The coordinates of the grid of 1-d arrays: one array for each, of its dtype and the grid's shape (`sparse`: one that broadcasts to it).
 
     "ij" has the first array along axis 0, "xy" along axis 1.
 
@@ -241,7 +240,6 @@ def meshgrid(*xs: Term, indexing: str = "xy") -> tuple[Term, ...]:
     """
     if indexing not in ("xy", "ij"):
         raise DTypeError("meshgrid", f"indexing={indexing!r}", "there is no such order", 'pass "xy" or "ij"')
-    xs = alike("meshgrid", xs) if xs else ()
     for x in xs:
         if x.aval.ndim > 1:
             raise ShapeError("meshgrid", str(x.aval.shape), "a coordinate is a 1-d array", "ravel it first")
@@ -251,7 +249,7 @@ def meshgrid(*xs: Term, indexing: str = "xy") -> tuple[Term, ...]:
     shape = [1] * len(xs)
     for x, k in zip(xs, order, strict=True):
         shape[k] = x.aval.size
-    return tuple([broadcast(reshaped(x, tuple([x.aval.size if j == k else 1 for j in range(len(xs))])), tuple(shape))
-                  for x, k in zip(xs, order, strict=True)])
+    open_grid = [reshaped(x, tuple([x.aval.size if j == k else 1 for j in range(len(xs))])) for x, k in zip(xs, order, strict=True)]
+    return tuple(open_grid if sparse else [broadcast(x, tuple(shape)) for x in open_grid])
 
 

@@ -104,7 +104,7 @@ def diag(x: Term, k: int = 0) -> Term:
 
 
 @public(method=True)
-def trace(x: Term, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Term:
+def trace(x: Term, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: object = None) -> Term:
     """The sum of a diagonal; integers sum in 64 bits.
 
     >>> import lazygrad as lg
@@ -112,4 +112,4 @@ def trace(x: Term, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Term:
     5.0
     """
     from .reductions import sum as total
-    return total(diagonal(x, offset, axis1, axis2), -1)
+    return total(diagonal(x, offset, axis1, axis2), -1, dtype)

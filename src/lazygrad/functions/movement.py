@@ -177,25 +177,29 @@ def broadcast_arrays(*xs: Term) -> tuple[Term, ...]:
 
 
 @public()
-def atleast_1d(x: Term) -> Term:
-    """x, as one element of a new axis if it is 0-d.
+def atleast_1d(*xs: Term) -> Term | tuple[Term, ...]:
+    """x, as one element of a new axis if it is 0-d; a tuple of several.
 
     >>> import lazygrad as lg
     >>> lg.atleast_1d(lg.asarray(3)).tolist()
     [3]
     """
-    return x if x.aval.ndim else reshaped(x, (1,))
+    return one_or_all(tuple([x if x.aval.ndim else reshaped(x, (1,)) for x in xs]))
+
+
+def one_or_all(xs: tuple[Term, ...]) -> Term | tuple[Term, ...]:
+    return xs[0] if len(xs) == 1 else xs
 
 
 @public()
-def atleast_2d(x: Term) -> Term:
-    """x with leading axes of size 1 up to two axes.
+def atleast_2d(*xs: Term) -> Term | tuple[Term, ...]:
+    """x with leading axes of size 1 up to two axes; a tuple of several.
 
     >>> import lazygrad as lg
     >>> lg.atleast_2d(lg.asarray([3, 4])).tolist()
     [[3, 4]]
     """
-    return reshaped(x, (1,) * (2 - x.aval.ndim) + x.aval.shape)
+    return one_or_all(tuple([reshaped(x, (1,) * (2 - x.aval.ndim) + x.aval.shape) for x in xs]))
 
 
 # ---- axes ---------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ fill_diagonal), these return what it would be. `extract` evaluates its condition
 from __future__ import annotations
 
 from .. import dtypes
-from ..errors import IndexingError, OptionError, ShapeError
+from ..errors import IndexingError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand, Terms
 from ..tensor import Tensor
@@ -15,22 +15,9 @@ from .composite import fill
 from .creation import line
 from .indexing import fitted, written
 from .promotion import P, alike, as_term, broadcast, broadcast_shapes, cast, constant, reshaped
-from .selection import compress, integers
+from .selection import bounded, compress
 from .stacking import resize
 from .table import FUNCTIONS, deferred, plain, public
-
-MODES = ("raise", "wrap", "clip")
-
-
-def bounded(op: str, i: Term, n: int, mode: str) -> Term:
-    """Indices into n elements by NumPy's `mode`: out of range is an error when it is computed, wraps round, or is the nearest end."""
-    if mode not in MODES:
-        raise OptionError(op, f"mode={mode!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
-    i = integers(op, i)
-    if mode == "wrap":
-        return P.remainder(i, fill(i, max(n, 1)))
-    return P.minimum(P.maximum(i, fill(i, 0)), fill(i, max(n - 1, 0))) if mode == "clip" else i
-
 
 # ---- choices ----------------------------------------------------------------------------------------------------------
 

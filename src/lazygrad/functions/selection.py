@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..data import to_array
-from ..errors import DTypeError, IndexingError, ShapeError
+from ..errors import DTypeError, IndexingError, OptionError, ShapeError
 from ..ir.term import Term
 from ..lift import Operand
 from ..tensor import Tensor, adopt, graph_of, holds_tensors
@@ -27,9 +27,26 @@ def integers(op: str, i: Term) -> Term:
     return i if i.aval.dtype in (dtypes.int32, dtypes.int64) else P.cast(i, dtype=dtypes.int64)
 
 
+MODES = ("raise", "wrap", "clip")
+
+
+def bounded(op: str, i: Term, n: int, mode: str) -> Term:
+    """Indices into n elements by NumPy's `mode`: out of range is an error when it is computed, wraps round, or is the nearest end."""
+    if mode not in MODES:
+        raise OptionError(op, f"mode={mode!r}", "there is no such mode", 'pass "raise", "wrap" or "clip"')
+    i = integers(op, i)
+    if mode == "wrap":
+        return P.remainder(i, constant(max(n, 1), i.aval.shape, i.aval.dtype))
+    if mode == "clip":
+        return P.minimum(P.maximum(i, constant(0, i.aval.shape, i.aval.dtype)), constant(max(n - 1, 0), i.aval.shape, i.aval.dtype))
+    return i
+
+
 @public(method=True)
-def take(x: Term, indices: Term, axis: int | None = None) -> Term:
+def take(x: Term, indices: Term, axis: int | None = None, mode: str = "raise") -> Term:
     """The slices of x at integer `indices` along `axis` (elements of the flattened x without one).
+
+    IndexingError for indices outside when it is computed; `mode` "wrap" and "clip" allow them.
 
     >>> import lazygrad as lg
     >>> lg.take(lg.asarray([10, 20, 30]), lg.asarray([2, 0])).tolist()
@@ -37,7 +54,7 @@ def take(x: Term, indices: Term, axis: int | None = None) -> Term:
     """
     x = reshaped(x, (x.aval.size,)) if axis is None else x
     k = 0 if axis is None else one_axis("take", axis, x.aval.ndim)
-    return P.gather(x, integers("take", indices), axes=(k,), position=k)
+    return P.gather(x, bounded("take", indices, x.aval.shape[k], mode), axes=(k,), position=k)
 
 
 def coordinates(op: str, x: Term, indices: Term, axis: int) -> tuple[tuple[Term, ...], int]:

@@ -16,7 +16,7 @@ from ..ir.term import Term
 from ..lift import Terms
 from ..tensor import Tensor
 from .joining import joined, some, split, tile
-from .movement import cut, flip, permuted, swapaxes
+from .movement import cut, flip, one_or_all, permuted, swapaxes
 from .promotion import constant, one_axis, positive_shape, reshaped
 from .selection import beside, tensor_of
 from .table import FUNCTIONS, plain, public
@@ -25,15 +25,15 @@ from .table import FUNCTIONS, plain, public
 
 
 @public()
-def atleast_3d(x: Term) -> Term:
-    """x with axes of size 1 up to three: (n,) becomes (1, n, 1), (m, n) becomes (m, n, 1).
+def atleast_3d(*xs: Term) -> Term | tuple[Term, ...]:
+    """x with axes of size 1 up to three: (n,) becomes (1, n, 1), (m, n) becomes (m, n, 1); a tuple of several.
 
     >>> import lazygrad as lg
     >>> lg.atleast_3d(lg.zeros(3)).shape, lg.atleast_3d(lg.zeros((2, 3))).shape
     ((1, 3, 1), (2, 3, 1))
     """
-    s = x.aval.shape
-    return reshaped(x, {0: (1, 1, 1), 1: (1, *s, 1), 2: (*s, 1)}.get(len(s), s))
+    shapes = [{0: (1, 1, 1), 1: (1, *s, 1), 2: (*s, 1)}.get(len(s), s) for s in [x.aval.shape for x in xs]]
+    return one_or_all(tuple([reshaped(x, s) for x, s in zip(xs, shapes, strict=True)]))
 
 
 @public()
