@@ -15,6 +15,8 @@ import pytest
 from gpu import device
 
 import lazygrad as lg
+from lazygrad.ir import term as terms
+from lazygrad.runtime import plans
 from lazygrad.testing import check_grads
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
@@ -104,6 +106,14 @@ def ours(c: Case, module: Any = lg) -> Callable[..., Any]:
 def check_values(c: Case, oracle: Any = np, module: Any = lg) -> None:
     got = ours(c, module)(*mapped(c.args, lg.tensor), **mapped_options(c, lg.tensor))
     same(got, answer(c, oracle, c.args, c.options), c.tol)
+
+
+def check_native(c: Case, monkeypatch: pytest.MonkeyPatch, oracle: Any = np, module: Any = lg) -> None:
+    """`check_values` by native code from the first run on."""
+    monkeypatch.setattr(plans, "INTERPRETED", -1)
+    plans.PLANS.clear()
+    terms.sweep()
+    check_values(c, oracle, module)
 
 
 def mapped_options(c: Case, f: Callable[[np.ndarray], Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.integrate
-from oracle import case, check_derivatives, check_on_gpu, check_values, rows, same
+from oracle import case, check_derivatives, check_native, check_on_gpu, check_values, rows, same
 
 import lazygrad as lg
 
@@ -98,6 +98,11 @@ def test_values(case):
 @rows([c for c in CASES if c.order])
 def test_derivatives(case):
     check_derivatives(case)
+
+
+@rows([c for c in CASES if c.gpu])
+def test_native_code(case, monkeypatch):
+    check_native(case, monkeypatch)
 
 
 @rows([c for c in CASES if c.gpu])

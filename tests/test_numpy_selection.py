@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import case, check_derivatives, check_on_gpu, check_values, mapped, rows, same
+from oracle import case, check_derivatives, check_native, check_on_gpu, check_values, mapped, rows, same
 
 import lazygrad as lg
 
@@ -84,6 +84,11 @@ def test_derivatives(case):
 
 
 @rows([c for c in CASES if c.gpu])
+def test_native_code(case, monkeypatch):
+    check_native(case, monkeypatch)
+
+
+@rows([c for c in CASES if c.gpu])
 def test_on_the_gpu(case):
     check_on_gpu(case)
 
@@ -124,6 +129,11 @@ def test_bincount_of_a_known_length_is_lazy_and_drops_the_rest():
     i = np.array([1, 9, 3, -1, 1])
     n, sums = count(i, np.arange(5.0))
     assert n.tolist() == [0, 2, 0, 1] and sums.tolist() == [0.0, 4.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("bins,limits", [(10, (-1.0, 1.0)), (7, None), (12, (-0.75, 0.75))])
+def test_elements_on_edges_fall_where_numpy_puts_them_in_native_code_too(bins, limits, monkeypatch):
+    check_native(case("histogram", TIED, bins, limits), monkeypatch)
 
 
 def test_histograms_are_lazy_and_batch():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import case, check_derivatives, check_on_gpu, check_values, rows
+from oracle import case, check_derivatives, check_native, check_on_gpu, check_values, rows
 
 import lazygrad as lg
 
@@ -54,6 +54,11 @@ def test_values(case):
 @rows([c for c in CASES if c.order])
 def test_derivatives(case):
     check_derivatives(case)
+
+
+@rows([c for c in CASES if c.gpu])
+def test_native_code(case, monkeypatch):
+    check_native(case, monkeypatch)
 
 
 @rows([c for c in CASES if c.gpu])

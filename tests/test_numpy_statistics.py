@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import case, check_derivatives, check_on_gpu, check_values, rows
+from oracle import case, check_derivatives, check_native, check_on_gpu, check_values, rows, same
 
 import lazygrad as lg
 from lazygrad.functions.quantiles import METHODS
@@ -64,6 +64,11 @@ def test_derivatives(case):
 
 
 @rows([c for c in CASES if c.gpu])
+def test_native_code(case, monkeypatch):
+    check_native(case, monkeypatch)
+
+
+@rows([c for c in CASES if c.gpu])
 def test_on_the_gpu(case):
     check_on_gpu(case)
 
@@ -82,6 +87,15 @@ def test_quantiles_that_are_tensors_differentiate():
     assert np.allclose(x.grad.value, [0.5 + 3, 0, 7, 0.5])
     assert np.array_equal(lg.percentile(x, q * 100, axis=0, keepdims=True).value, np.percentile(x.value, q.value * 100, axis=0, keepdims=True))
     lg.testing.check_grads(lambda x, q: lg.nanquantile(x, q, axis=1), (np.where(np.arange(15).reshape(3, 5) % 4, B[0], np.nan), q.value - 0.03), order=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_places_that_are_data_meet_whole_numbers_in_native_code_too(method, monkeypatch):
+    q = np.arange(11) / 10
+    check_native(case("quantile", TIED, q, method=method), monkeypatch)
+    check_native(case("nanquantile", np.append(TIED, np.nan), q, method=method), monkeypatch)
+    monkeypatch.setattr("lazygrad.runtime.plans.INTERPRETED", -1)
+    same(lg.quantile(lg.tensor(TIED), lg.tensor(q), method=method), np.quantile(TIED, q, method=method), 1e-14)
 
 
 def test_elements_skipped_get_no_gradient():

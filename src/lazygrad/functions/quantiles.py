@@ -41,13 +41,15 @@ def places(method: str, n: Term, q: Term) -> tuple[Term, Term, Term]:
     """The two positions (as floats) and the weight of the upper one for quantiles q of n elements."""
     a, b, rounding = METHODS[method]
     last = P.sub(n, fill(n, 1))
-    if (a, b) == (1, 1):
-        v = P.mul(last, q)
-    else:
-        v = P.sub(P.add(P.mul(n, q), P.add(fill(q, a), scale(q, 1 - a - b))), fill(q, 1))
+    v = P.mul(last if (a, b) == (1, 1) else n, q)
+    if rounding != "line":
+        v = P.abs(v)                          # changes nothing, but rounds: fused with a sum, whole numbers would not be met
+    if (a, b) != (1, 1):
+        v = P.sub(P.add(v, P.add(fill(q, a), scale(q, 1 - a - b))), fill(q, 1))
     low = P.floor(v)
     t = P.sub(v, low)
     zero, one = fill(t, 0), fill(t, 1)
+    t = P.where(P.lt(t, zero), zero, t)       # the rounded product was above the true one
     if rounding != "line":
         above = cast(P.gt(t, zero), t.aval.dtype)
         t = {"up": lambda: above, "down": lambda: zero, "half": lambda: scale(above, 0.5), "mean": lambda: P.add(scale(above, 0.5), fill(t, 0.5)),
