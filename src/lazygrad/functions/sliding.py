@@ -11,7 +11,7 @@ import math
 from .. import dtypes
 from ..errors import OptionError, ShapeError
 from ..ir.term import Term
-from ..prims import special as S
+from ..prims.bessel import i0
 from .composite import fill, scale
 from .creation import line
 from .linalg import alike_pair
@@ -215,4 +215,4 @@ def kaiser(M: int, beta: float, dtype: object = None) -> Term:
         return whole
     one = fill(t, 1)
     arc = P.sqrt(P.mul(P.sub(one, t), P.add(one, t)))
-    return P.div(S.i0(scale(arc, beta)), S.i0(fill(t, beta)))
+    return P.div(i0(scale(arc, beta)), i0(fill(t, beta)))
