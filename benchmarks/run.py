@@ -23,6 +23,7 @@ TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "1717
 
 def row(name: str) -> str:
     import derivative_works
+    import gpt
     import layers
     import loops
     import works
@@ -43,6 +44,8 @@ def row(name: str) -> str:
         "mixture": ("Gaussian mixture, d=64, K=25, n=1000: objective and gradient", derivative_works.mixture, "lazygrad"),
         "examples": ("MLP 64-64-64-10: gradients of each of 256 examples", derivative_works.per_example, "lazygrad"),
         "call": ("one call of a compiled function, ten arrays of 8 numbers", derivative_works.call, "lazygrad"),
+        "gpt64": ("GPT-like, 4 layers of width 128, 16 × 64 tokens, train step", lambda: gpt.step(64, 16), "lazygrad"),
+        "gpt512": ("the same, 2 × 512 tokens", lambda: gpt.step(512, 2), "lazygrad"),
         "mlp": ("MLP 784-512-512-10, batch 128, train step", works.mlp, "lazygrad graph.compile"),
     }
     title, make, ours = rows[name]
@@ -235,7 +238,7 @@ def cold(title: str, programs: dict[str, str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "hessian", "mixture", "examples", "call", "rk4",
+    parser.add_argument("rows", nargs="*", default=["scalar60", "tiny", "build", "chain1e3", "chain1e5", "chain1e7", "mlp", "gpt64", "gpt512", "hessian", "mixture", "examples", "call", "rk4",
                                                       "rk4grad", "rnn", "cold", "cold_loop", "cold_mlp"])
     parser.add_argument("--tuned", action="store_true", help="malloc settings without page faults for the peers")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")
