@@ -86,6 +86,7 @@ def test_blas_takes_what_it_does_better():
     assert gemm.tiling(Gemm(0, 1, 2, 100, 1, 100, 100, 1, 1), f4, host) is None            # a vector: nothing to fill lanes with
     assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 8, 8, 8, 8, True, True), f4, host) is None
     assert gemm.tiling(Gemm(0, 1, 2, 8, 8, 0, 0, 8, 8), f4, host) is None                    # an empty sum
+    assert gemm.tiling(Gemm(0, 1, 2, 512, 2, 64, 512, 2, 2, True), f4, host) is None          # a few columns of an A that is read across
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "blas"])

@@ -16,12 +16,14 @@ from .target import Target
 from .text import Function, Module, element, indices, suffix, typed
 
 DEPTH = 512                      # rows of a panel at most: 128 KiB of float32
+SHALLOW = 128                    # and where A is read across: a tile takes one line of memory in every row
 THIN = 3                         # columns of C from which vectors along them pay
 ROWS = {1: 12, 2: 12, 3: 8, 4: 6}                # of a tile, by its vectors in a row: with 32 registers
 FEW_ROWS = {1: 8, 2: 6, 3: 4}                    # with 16
-FAR = 2048                       # bytes between rows from which a panel is copied, so that it lies in few pages
+FAR = 2048                       # bytes between rows of B from which a panel is copied, so that it lies in few pages
+PAGE = 4096                      # bytes between rows of A, read across, from which a panel of it is copied
 OFTEN = 64                       # rows of A from which copying a panel of B pays
-DEEP = 256                       # rows of a stored transposed A from which copying a panel of it pays
+DEEP = 256                       # rows of a stored transposed A from which copying panels pays
 
 
 @record
@@ -57,10 +59,10 @@ def tiling(g: Gemm, dtype: np.dtype, target: Target) -> Tiling | None:
         return None
     lanes, few = registers(dtype, target)
     vectors = 2 if few else 4
-    pack_a = g.trans_a and g.k >= DEEP and g.lda * dtype.itemsize >= FAR
-    if pack_a and g.n > 2 * lanes * vectors:
-        return None                                    # its panels would be copied again for each panel of B
-    pack_b = g.trans_b or (g.m >= OFTEN and g.ldb * dtype.itemsize >= FAR)
+    pack_a = g.trans_a and g.k >= DEEP and g.lda * dtype.itemsize >= PAGE
+    if (pack_a and g.n > 2 * lanes * vectors) or (g.trans_a and g.n < lanes <= g.m):
+        return None
+    pack_b = g.trans_b or (g.m >= OFTEN and (g.ldb * dtype.itemsize >= FAR or (g.trans_a and g.k >= DEEP)))
     return Tiling(lanes, vectors, few, pack_a, pack_b)
 
 
@@ -74,7 +76,7 @@ class _Product:
 
     def __init__(self, module: Module, name: str, g: Gemm, dtype: np.dtype, t: Tiling) -> None:
         self.module, self.g, self.t = module, g, t
-        self.kind, self.size = element(dtype), dtype.itemsize
+        self.kind, self.depth = element(dtype), SHALLOW if g.trans_a else DEPTH
         self.fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %x) nounwind")
 
     def at(self, base: str, *terms: tuple[str | int, int]) -> str:
@@ -98,66 +100,65 @@ class _Product:
     def run(self) -> None:
         g, t, fn = self.g, self.t, self.fn
         with fn.inside(fn.entry):
-            size = (min(g.k, DEPTH) + t.lanes) * t.width
+            size = (min(g.k, self.depth) + t.lanes) * t.width
             self.panels = [fn.emit(f"alloca [{size} x {self.kind}], align 64") if p else "" for p in (t.pack_a, t.pack_b)]
         a, b, c = [self.at(p, (o, 1)) for p, o in (("%a", g.a_offset), ("%b", g.b_offset), ("%c", g.c_offset))]
         self.repeat(g.batch, 1, lambda e: self.entry(self.at(a, (e, g.a_step)), self.at(b, (e, g.b_step)), self.at(c, (e, g.c_step))))
         self.module.functions.append(fn.text())
 
     def entry(self, a: str, b: str, c: str) -> None:
-        """One entry of the batch: panels of columns."""
-        g, t = self.g, self.t
-        width = t.width
-        whole, rest = divmod(g.n, width)
-
-        def columns(j: str, vectors: int, count: int) -> None:
-            self.depths(a, self.at(b, (j, g.ldb if g.trans_b else 1)), self.at(c, (j, 1)), vectors, count)
-
-        self.repeat(whole, width, lambda j: columns(j, t.vectors, width))
-        if rest:
-            columns(str(whole * width), -(-rest // t.lanes), rest)
-
-    def depths(self, a: str, b: str, c: str, vectors: int, count: int) -> None:
-        """One panel of columns: blocks of its rows."""
+        """One entry of the batch: blocks of k."""
         g = self.g
-        whole, rest = divmod(g.k, DEPTH)
+        deep = g.k if g.k <= self.depth else self.depth
+        whole, rest = divmod(g.k, deep)
 
         def block(p: str, depth: int, more: bool) -> None:
-            self.rows(self.at(a, (p, g.lda if g.trans_a else 1)), self.at(b, (p, 1 if g.trans_b else g.ldb)), c, vectors, count, depth, more)
+            self.rows(self.at(a, (p, g.lda if g.trans_a else 1)), self.at(b, (p, 1 if g.trans_b else g.ldb)), c, depth, more)
 
-        if whole:
-            block("0", DEPTH, g.accumulate)
-            if whole > 1:
-                with self.fn.loop(str(DEPTH), str(whole * DEPTH), DEPTH) as l:
-                    block(l.i, DEPTH, True)
+        block("0", deep, g.accumulate)
+        if whole > 1:
+            with self.fn.loop(str(deep), str(whole * deep), deep) as l:
+                block(l.i, deep, True)
         if rest:
-            block(str(whole * DEPTH), rest, g.accumulate or whole > 0)
+            block(str(whole * deep), rest, True)
 
-    def rows(self, a: str, b: str, c: str, vectors: int, count: int, depth: int, more: bool) -> None:
-        """One panel of B: blocks of rows of A."""
-        g, t, fn = self.g, self.t, self.fn
-        ldb = g.ldb
-        if t.pack_b:
-            ldb = vectors * t.lanes
-            if g.trans_b:
-                turn = across(self.module, self.kind, t.lanes)
-                fn.line(f"call void @{turn}(ptr {b}, ptr {self.panels[1]}, i64 {depth}, i64 {g.ldb}, i64 {count}, i64 {ldb})")
-            else:
-                self.copy(b, self.panels[1], vectors, depth, g.ldb)
-            b = self.panels[1]
+    def rows(self, a: str, b: str, c: str, depth: int, more: bool) -> None:
+        """Blocks of rows of A, all of them where they are not copied."""
+        g, t = self.g, self.t
         if not t.pack_a:
-            self.tiles(a, g.lda, b, ldb, c, vectors, count, g.m, depth, more)
+            self.columns(a, g.lda, b, c, g.m, depth, more)
             return
         whole, rest = divmod(g.m, t.width)
 
         def block(i: str, rows: int) -> None:
             used = -(-rows // t.lanes)
             self.copy(self.at(a, (i, 1)), self.panels[0], used, depth, g.lda)
-            self.tiles(self.panels[0], used * t.lanes, b, ldb, self.at(c, (i, g.ldc)), vectors, count, rows, depth, more)
+            self.columns(self.panels[0], used * t.lanes, b, self.at(c, (i, g.ldc)), rows, depth, more)
 
         self.repeat(whole, t.width, lambda i: block(i, t.width))
         if rest:
             block(str(whole * t.width), rest)
+
+    def columns(self, a: str, lda: int, b: str, c: str, m: int, depth: int, more: bool) -> None:
+        """Panels of columns of B."""
+        g, t, fn = self.g, self.t, self.fn
+        whole, rest = divmod(g.n, t.width)
+
+        def panel(j: str, vectors: int, count: int) -> None:
+            at, ldb = self.at(b, (j, g.ldb if g.trans_b else 1)), g.ldb
+            if t.pack_b:
+                ldb = vectors * t.lanes
+                if g.trans_b:
+                    turn = across(self.module, self.kind, t.lanes)
+                    fn.line(f"call void @{turn}(ptr {at}, ptr {self.panels[1]}, i64 {depth}, i64 {g.ldb}, i64 {count}, i64 {ldb})")
+                else:
+                    self.copy(at, self.panels[1], vectors, depth, g.ldb)
+                at = self.panels[1]
+            self.tiles(a, lda, at, ldb, self.at(c, (j, 1)), vectors, count, m, depth, more)
+
+        self.repeat(whole, t.width, lambda j: panel(j, t.vectors, t.width))
+        if rest:
+            panel(str(whole * t.width), -(-rest // t.lanes), rest)
 
     def copy(self, source: str, panel: str, vectors: int, depth: int, stride: int) -> None:
         """A panel: `depth` rows of `vectors` vectors, one behind the other."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..cache import objects
 from . import externs, jit, target
 
-FOLDERS = ("", "compiler", "prims", "ir", "backends", os.path.join("backends", "llvm"))      # what a Program and its text depend on
+FOLDERS = ("", "compiler", "prims", "ir", "backends", os.path.join("backends", "llvm"), os.path.join("backends", "math"))      # what a Program and its text depend on
 
 
 class Known(NamedTuple):

@@ -37,8 +37,9 @@ def exp(b: Builder, x: str, shift: int = 0) -> str:
     if b.single:
         return single.exp(b, x, shift)
     f = format_of(b)
-    n, bits, r, v = reduce_exp(b, clamp(b, x, f.exp_low, f.exp_high))
-    return scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits, shift)
+    dead, zero = b.cmp("olt", x, b.const(f.exp_low)), b.const(0.0)         # as in single.exp
+    n, bits, r, v = reduce_exp(b, b.select(dead, zero, clamp(b, x, None, f.exp_high)))
+    return b.select(dead, zero, scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits, shift))
 
 
 def exp_in_range(b: Builder, x: str) -> str:
@@ -71,10 +72,7 @@ def sigmoid(b: Builder, x: str) -> str:
     """t = exp(-|x|); 1/(1 + t) or t/(1 + t)."""
     if b.single:
         return single.sigmoid(b, x)
-    f = format_of(b)
-    n, bits, r, v = reduce_exp(b, clamp(b, b.neg(b.abs(x)), f.exp_low, None))
-    t = scale(b, b.xadd(b.add(r, v), b.const(1.0)), n, bits)
-    one = b.const(1.0)
+    t, one = exp(b, b.neg(b.abs(x))), b.const(1.0)
     return b.div(b.select(b.cmp("olt", x, b.const(0.0)), t, one), b.xadd(t, one))
 
 
