@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from samples import SHAPES, Arg, Row
 
-from lazygrad.prims import bessel, implicit, incomplete, special  # noqa: F401  (they register)
+from lazygrad.prims import bessel, elliptic, hypergeometric, implicit, incomplete, integrals, probabilities, special  # noqa: F401  (they register)
 
 NAMES = {
-    ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi",
-    ("positive",): "gamma gammasgn exp1 y0 y1 k0 k1 k0e k1e",
+    ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi airy_ai airy_aip airy_bi airy_bip si shi fresnel_s fresnel_c wrightomega wofz",
+    ("positive",): "gamma gammasgn exp1 y0 y1 k0 k1 k0e k1e ci chi spence",
     ("unit",): "erfinv",
+    ("real", "real"): "owens_t",
+    ("positive", "real"): "stdtr",
     ("positive", "positive"): "beta betaln poch gammaincc",
+    ("above one", "unit"): "binom",
 }
 
 SAMPLES: dict[str, list[Row]] = {name: [Row(tuple([Arg(s, d) for d in domains])) for s in SHAPES] for domains, names in NAMES.items()
@@ -54,3 +57,21 @@ SAMPLES["vonmises_cumulant"] = [Row((Arg(s, "positive"),), {"k": k}) for s in SH
 SAMPLES["vonmises_spread"] = [Row((Arg(s, "positive"), Arg(s, "unit")), {"k": k}) for s in SHAPES[:3] for k in (1, 2)]
 SAMPLES["vonmises_draw"] = [Row((Arg(s, "positive"), Arg(s, "unit")), smooth=False) for s in SHAPES]
 SAMPLES["wald_draw"] = [Row((Arg(s, "positive"), Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES]
+
+# ---- integrals, elliptic and hypergeometric functions, polynomials (parameters without derivatives: test_special_integrals.py) ----------
+SAMPLES["betaincc"] = [Row(r.args, make=r.make) for r in SAMPLES["betainc"][:3]]
+SAMPLES["lambertw"] = [Row((Arg(s, "positive"),), {"k": 0}) for s in SHAPES]
+SAMPLES["lambertw"] += [Row((Arg((4,)),), {"k": -1}, make=lambda rng, dtype: (
+    (rng.uniform(-0.3, -0.05, 4) + (0.3j if dtype.kind == "c" else 0)).astype(dtype),))]
+SAMPLES["voigt"] = [Row((Arg(s), Arg(s, "positive"), Arg(s, "positive")), {"imaginary": i}) for s in SHAPES[:3] for i in (False, True)]
+SAMPLES.update({name: [Row((Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES] for name in ("struve", "modstruve", "hyp0f1")})
+SAMPLES.update({name: [Row((Arg(s, "positive"), Arg(s, "positive"), Arg(s, "positive")), smooth=False) for s in SHAPES] for name in ("hyp1f1", "hyperu")})
+SAMPLES["hyp2f1"] = [Row((Arg(s, "positive"), Arg(s, "positive"), Arg(s, "positive"), Arg(s, "unit")), smooth=False) for s in SHAPES]
+SAMPLES.update({name: [Row((Arg(s, domain),), {"k": k}) for s in SHAPES[:3] for k in (0, 1)] for name, domain in (
+    ("ellipk", "unit"), ("ellipe", "unit"), ("ellipkm1", "positive"))})
+SAMPLES.update({name: [Row((Arg(s), Arg(s)), {"k": k}, make=lambda rng, dtype, s=s: (
+    np.asarray(rng.uniform(-5, 5, s)).astype(dtype), np.asarray(rng.uniform(-2, 0.9, s)).astype(dtype))) for s in SHAPES[:3] for k in (0, 1)]
+    for name in ("ellipkinc", "ellipeinc")})
+SAMPLES.update({f"eval_{name}": [Row((Arg((2, 3), "unit"),), {"n": n, **dict.fromkeys(names.split(), 0.7)}) for n in (0, 1, 5)] for name, names in (
+    ("legendre", ""), ("chebyt", ""), ("chebyu", ""), ("hermite", ""), ("hermitenorm", ""), ("laguerre", ""), ("genlaguerre", "alpha"),
+    ("gegenbauer", "alpha"), ("jacobi", "alpha beta"))})

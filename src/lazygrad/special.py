@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .functions import special, special_entropies  # noqa: F401  (they fill the table)
+from .functions import special, special_entropies, special_integrals, special_probabilities  # noqa: F401  (they fill the table)
 from .functions.table import FUNCTIONS, SPACES
 
 # SciPy's other names of functions of whole orders

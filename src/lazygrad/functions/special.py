@@ -197,14 +197,13 @@ def betainc(a: Operand, b: Operand, x: Operand) -> Term:
 
 @public(space="special")
 def betaincc(a: Operand, b: Operand, x: Operand) -> Term:
-    """1 - betainc(a, b, x) = betainc(b, a, 1 - x). Derivatives by all three, to any order. Shapes broadcast.
+    """1 - betainc(a, b, x), exact where it is small. Derivatives by all three, to any order. Shapes broadcast.
 
     >>> import lazygrad as lg
     >>> lg.special.betaincc(lg.asarray([1.0]), 1.0, 0.25).tolist()
     [0.75]
     """
-    a, b, x = ordered("betaincc", tuple(map(inexact, together("betaincc", (a, b, x)))))
-    return N.betainc(b, a, P.sub(fill(x, 1), x), i=0, j=0)
+    return N.betaincc(*ordered("betaincc", tuple(map(inexact, together("betaincc", (a, b, x))))))
 
 
 @public(space="special")

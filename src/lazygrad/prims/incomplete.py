@@ -3,7 +3,7 @@
     gammainc(a, x; k)         the k-th derivative by a of P(a, x)
     gammaincc(a, x)           Q(a, x) = 1 - P(a, x), exact where it is small
     gammaincinv(a, p)         the x of P(a, x) = p; gammainccinv(a, q) that of Q(a, x) = q; betaincinv(a, b, p) that of I_x(a, b) = p
-    betainc(a, b, x; i, j)    the derivative of I_x(a, b), i times by a and j times by b
+    betainc(a, b, x; i, j)    the derivative of I_x(a, b), i times by a and j times by b; betaincc(a, b, x) = 1 - I_x(a, b), exact where it is small
     zeta(s, q; k)             the k-th derivative by s of Hurwitz's zeta
 
 Values are SciPy's; derivatives by parameters are power series carried through the series and continued fractions of the functions
@@ -214,6 +214,9 @@ def beta_density(a: Term, b: Term, x: Term, i: int = 0, j: int = 0) -> Term:
 betainc = Prim("betainc", _betainc_numpy, lambda a, b, x, *, i, j: E.same("betainc", "f")(a, b, x), Host(), Partials(
     lambda o, a, b, x, *, i, j: (lambda c: E.times(c, betainc(a, b, x, i=i + 1, j=j)), lambda c: E.times(c, betainc(a, b, x, i=i, j=j + 1)),
                                  lambda c: E.times(c, beta_density(a, b, x, i, j)))), ("i", "j"))
+betaincc = Prim("betaincc", lambda a, b, x: _scipy("betaincc", *[v.astype(np.float64) for v in (a, b, x)]).astype(x.dtype), E.same("betaincc", "f"), Host(),
+                Partials(lambda o, a, b, x: (lambda c: E.neg(E.times(c, betainc(a, b, x, i=1, j=0))), lambda c: E.neg(E.times(c, betainc(a, b, x, i=0, j=1))),
+                                             lambda c: E.neg(E.times(c, beta_density(a, b, x))))))
 
 
 # ---- zeta ------------------------------------------------------------------------------------------------------------

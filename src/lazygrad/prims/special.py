@@ -31,6 +31,14 @@ def pair(name: str, dx: Callable[..., Term] | None = None, dy: Callable[..., Ter
     return E.binary(name, E.special(name), "f", dx, dy, HOST)
 
 
+def in_double(name: str) -> Callable[..., np.ndarray]:
+    """SciPy's function in float64: its float32 loses digits where terms cancel."""
+    def numpy(*xs: np.ndarray) -> np.ndarray:
+        import scipy.special
+        return np.asarray(getattr(scipy.special, name)(*[x.astype(np.float64) for x in xs])).astype(xs[-1].dtype)
+    return numpy
+
+
 def shifted(v: Term, k: int) -> Term:
     return add(v, like(v, k))
 
@@ -89,6 +97,9 @@ rgamma = host("rgamma", _rgamma)
 beta = pair("beta", lambda c, o, x, y: times(c, mul(o, _between(x, add(x, y)))), lambda c, o, x, y: times(c, mul(o, _between(y, add(x, y)))))
 betaln = pair("betaln", lambda c, o, x, y: times(c, _between(x, add(x, y))), lambda c, o, x, y: times(c, _between(y, add(x, y))))
 poch = pair("poch", lambda c, o, x, y: times(c, mul(o, _between(add(x, y), x))), lambda c, o, x, y: times(c, mul(o, E.digamma(add(x, y)))))
+# ψ(x + 1) - ψ(x - y + 1) by x, ψ(x - y + 1) - ψ(y + 1) by y
+binom = pair("binom", lambda c, o, x, y: times(c, mul(o, _between(shifted(x, 1), shifted(sub(x, y), 1)))),
+             lambda c, o, x, y: times(c, mul(o, _between(shifted(sub(x, y), 1), shifted(y, 1)))))
 
 # ---- exponential integrals -------------------------------------------------------------------------------------------
 
