@@ -182,6 +182,10 @@ METHODS: dict[str, Callable[..., Any]] = {"__call__": called, "reduce": reduced,
 def function_call(func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """`Tensor.__array_function__`."""
     name = func.__name__
+    direct = route(func, len(args), tuple(kwargs)) if all(t is np.ndarray or issubclass(t, Tensor) for t in types) else None
+    if direct is not None and not any([v is None or v is np._NoValue for v in kwargs.values()]):
+        found, positional, named = direct
+        return found(*args[:positional], **dict(zip(named, (*args[positional:], *kwargs.values()), strict=True)))
     if any(not issubclass(t, Tensor | np.ndarray) and hasattr(t, "__array_function__") for t in types):
         return NotImplemented                     # another library's arrays may know better
     if name in COMPUTED:
@@ -192,6 +196,27 @@ def function_call(func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) ->
     if found is None:
         raise unknown(f"numpy.{name}")
     return translated(func, found, args, kwargs)
+
+
+@functools.cache
+def route(func: Any, n: int, keywords: tuple[str, ...]) -> tuple[Callable, int, tuple[str, ...]] | None:
+    """For a call with n positional arguments and these keywords, all of which have a counterpart here: the function here, how many of
+    the arguments stay positional, the names of the others. None where the call takes the long way."""
+    if func.__name__ in COMPUTED | IN_PLACE | {"einsum"}:
+        return None
+    found = lookup(func.__name__, getattr(func, "__module__", "") or "")
+    signature, theirs = parameters(func)
+    if found is None or signature is None or any(p.kind is p.VAR_POSITIONAL for p in theirs.values()) or n > len(theirs):
+        return None
+    names, ours = renamed(func, found), list(parameters(found)[1].values())
+    given = [*list(theirs)[:n], *keywords]
+    if len(set(given)) != len(given) or any(p not in names for p in given) or any(p.kind is p.VAR_POSITIONAL for p in ours):
+        return None
+    found_names = [names[p] for p in given]
+    positional = 0
+    while positional < n and positional < len(ours) and ours[positional].name == found_names[positional] and ours[positional].kind is not inspect.Parameter.KEYWORD_ONLY:
+        positional += 1
+    return found, positional, tuple(found_names[positional:])
 
 
 def evaluated(v: Any) -> Any:
