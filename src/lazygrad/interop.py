@@ -30,6 +30,8 @@ REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "mi
 RUNNING = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin", "logaddexp": "logcumsumexp"}
 WRITTEN = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
 IN_PLACE = {"put", "place", "putmask", "copyto", "fill_diagonal", "put_along_axis"}
+# functions of several arrays, which an array may stand for: its entries along the first axis
+SEVERAL = {"concatenate", "concat", "stack", "vstack", "row_stack", "hstack", "dstack", "column_stack", "multi_dot"}
 # what gives text, files or facts about memory: it is computed
 COMPUTED = {"array2string", "array_repr", "array_str", "save", "savetxt", "savez", "savez_compressed", "shares_memory", "may_share_memory",
             "min_scalar_type", "common_type", "mintypecode", "typename", "isfortran"}
@@ -182,7 +184,8 @@ METHODS: dict[str, Callable[..., Any]] = {"__call__": called, "reduce": reduced,
 def function_call(func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """`Tensor.__array_function__`."""
     name = func.__name__
-    direct = route(func, len(args), tuple(kwargs)) if all(t is np.ndarray or issubclass(t, Tensor) for t in types) else None
+    usual = name not in SEVERAL or (args and isinstance(args[0], list | tuple))
+    direct = route(func, len(args), tuple(kwargs)) if usual and all(t is np.ndarray or issubclass(t, Tensor) for t in types) else None
     if direct is not None and not any([v is None or v is np._NoValue for v in kwargs.values()]):
         found, positional, named = direct
         return found(*args[:positional], **dict(zip(named, (*args[positional:], *kwargs.values()), strict=True)))
@@ -309,6 +312,8 @@ def adapted(func: Any, found: Callable, named: dict[str, Any], several: list[Any
     first = next(iter(ours))
     if outs is not None:
         named = {k: apart(v, (outs,)) for k, v in named.items()}
+    if name in SEVERAL and isinstance(named.get(first), Tensor | np.ndarray):
+        named[first] = list(FUNCTIONS["unstack"](named[first])) if isinstance(named[first], Tensor) else list(named[first])
     dtype = further.pop("dtype", None)
     if dtype is not None and name in ("var", "std", "nanvar", "nanstd", "nanmean"):
         named[first], dtype = FUNCTIONS["astype"](named[first], dtype), None

@@ -6,6 +6,8 @@ fill_diagonal), these return what it would be. `extract` evaluates its condition
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import dtypes
 from ..errors import IndexingError, ShapeError
 from ..ir.term import Term
@@ -50,8 +52,8 @@ def choose(x, choices, mode="raise"):
     >>> lg.choose(lg.asarray([1, 0]), [[10, 20], [30, 40]]).tolist()
     [30, 20]
     """
-    if isinstance(choices, Tensor):
-        choices = FUNCTIONS["unstack"](choices)
+    if isinstance(choices, Tensor | np.ndarray):
+        choices = FUNCTIONS["unstack"](choices) if isinstance(choices, Tensor) else list(choices)
     return CHOICE.function()(x, choices, mode)
 
 
