@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,8 @@ BLOCK = 768 << 10                # bytes of rows of x that are laid out at a tim
 LINE = 512                       # results of a row at a time, at most
 DEPTH = 512                      # products that a tile adds up at a time
 BESIDE = 512                     # positions of several examples that are summed together
+COPIES = 24                      # vectors of the copies of a row that are written out
+ROOM = 16                        # elements: a vector of every target
 PAD = 1024                       # bytes behind every part of the scratch memory: vectors run over its end
 
 
@@ -58,7 +61,8 @@ class Frame:
 
     @property
     def plane(self) -> int:
-        return self.height * self.width
+        """Elements of a plane, and room behind it for a vector that runs over its end."""
+        return self.height * self.width + ROOM
 
     @property
     def channel(self) -> int:
@@ -106,7 +110,7 @@ def frame(v: Conv, size: int) -> Frame:
     width = cols if ahead else (cols - 1) * steps[2] + (taps[2] - 1) * apart[2] + 1
 
     def nbytes(rows: int) -> int:
-        return taps[0] * copies * len(phases) * height(rows) * width * size
+        return taps[0] * copies * len(phases) * (height(rows) * width + ROOM) * size
 
     channels = max(min(v.c if ahead else v.n, BLOCK // nbytes(1)), 1)
     rows = 1
@@ -198,6 +202,8 @@ class _Writer:
         self.table, self.rows, self.panel, self.sums = [
             fn.emit(f"getelementptr i8, ptr %s, i64 {p}") for p in (self.parts.table, self.parts.rows, self.parts.panel, self.parts.sums)]
         self.fill_table()
+        if not direct(self.v):                   # what stands between planes is multiplied too: numbers below the normal range would take long
+            self.zeros(self.rows, self.parts.images * self.frame.channels * self.frame.channel)
         self.repeat(self.v.groups, 1, self.group)
         self.module.functions.append(fn.text())
 
@@ -214,6 +220,11 @@ class _Writer:
                 sum_ = fn.emit(f"add i64 {fn.emit(f'load i64, ptr {at}, align 8')}, {start}")
                 to = fn.emit(f"getelementptr i64, ptr {self.table}, i64 {fn.emit(f'add i64 {place}, {t.i}')}")
                 fn.line(f"store i64 {sum_}, ptr {to}, align 8")
+
+    def zeros(self, to: str, count: int) -> None:
+        """`count` elements (and up to 64 more) become 0."""
+        with self.fn.loop("0", str(count), 64) as l:
+            self.fn.line(f"store <64 x {self.kind}> zeroinitializer, ptr {self.at(to, (l.i, 1))}, align {self.size}")
 
     def group(self, g: str) -> None:
         raise NotImplementedError
@@ -285,15 +296,15 @@ class _Forward(_Writer):
             vectors = -(-count // self.lanes)
             tail = count % self.lanes
             high = self.shape(v.o, vectors)
-            for start in range(0, depth, DEPTH):
-                part = min(DEPTH, depth - start)
+            parts = -(-depth // DEPTH)
+            for start, end in pairwise([depth * i // parts for i in range(parts + 1)]):
+                table = self.fn.emit(f"getelementptr i64, ptr {self.table}, i64 {start}") if start else self.table
                 adds = more or start > 0
 
-                def tiles(o: str, rows_: int, start: int = start, part: int = part, adds: bool = adds) -> None:
+                def tiles(o: str, rows_: int, start: int = start, depth: int = end - start, table: str = table, adds: bool = adds) -> None:
                     name = _columns(self.module, self.kind, self.lanes, rows_, vectors, adds, tail > 0)
-                    table = self.fn.emit(f"getelementptr i64, ptr {self.table}, i64 {start}") if start else self.table
                     self.fn.line(f"call void @{name}(ptr {self.at(w, (o, v.w_steps[1]), (start, 1))}, ptr {self.at(rows, (p, 1))}, "
-                                 f"ptr {self.at(out, (o, v.out_steps[2]), (p, 1))}, ptr {table}, i64 {part}, i64 {v.w_steps[1]}, i64 {v.out_steps[2]}, i64 {tail})")
+                                 f"ptr {self.at(out, (o, v.out_steps[2]), (p, 1))}, ptr {table}, i64 {depth}, i64 {v.w_steps[1]}, i64 {v.out_steps[2]}, i64 {tail})")
 
                 self.parted(v.o, high, tiles)
 
@@ -310,9 +321,7 @@ class _Backward(_Writer):
         """The results of a block of channels: sums over all examples and places."""
         v, f, fn = self.v, self.frame, self.fn
         taps, wide = math.prod(f.taps), self.parts.wide
-        with fn.loop("0", str(count * taps * wide // 64)) as l:                 # wide is a multiple of 64
-            to = self.at(self.sums, (l.i, 64))
-            fn.line(f"store <64 x {self.kind}> zeroinitializer, ptr {to}, align {self.size}")
+        self.zeros(self.sums, count * taps * wide)
         x, w = self.at("%a", (first, v.x_steps[0]), (g, v.x_steps[1])), self.at("%b", (g, v.w_steps[0]))
         deep, high, broad = f.places
         rows_apart, set_ = f.width * f.steps[1], f.channels * f.channel
@@ -363,60 +372,102 @@ class _Backward(_Writer):
 # ---- functions of the module -------------------------------------------------------------------------------------------------
 
 def _layout(module: Module, owner: str, f: Frame, kind: str, lanes: int) -> str:
-    """`(x, to, channels, step, z, y, x0)`: the rows of a block (see Frame), 0 outside of x. Vectors run over the ends of rows, in order."""
+    """`(x, to, channels, step, z, y, x0)`: the rows of a block (see Frame), 0 outside of x. Vectors run over the ends of rows, which are written
+    in order; behind a plane there is room.
+    """
     def build(name: str) -> Function:
         fn = Function(module, f"define internal void @{name}(ptr %a, ptr %to, i64 %channels, i64 %step, i64 %z, i64 %y, i64 %x0) nounwind noinline")
-        vector, size = typed(kind, lanes), {"float": 4, "double": 8}[kind]
-        whole, mask = typed("i32", lanes), typed("i1", lanes)
-        deep, high, wide = f.sizes
-        row_step, col_step = f.steps[1:] if f.ahead else (1, 1)
-        numbers = "<" + ", ".join([f"i32 {n * col_step}" for n in range(lanes)]) + ">"
-        load = f"llvm.masked.load.{suffix(kind, lanes)}.p0"
-        gather = f"llvm.masked.gather.{suffix(kind, lanes)}.v{lanes}p0"
-        if col_step == 1:
-            module.declare(f"{vector} @{load}(ptr, i32, {mask}, {vector})")
-        else:
-            module.declare(f"{vector} @{gather}({typed('ptr', lanes)}, i32, {mask}, {vector})")
+        row = _Row(fn, f, kind, lanes)
+        (deep, high, wide), row_step = f.sizes, f.steps[1] if f.ahead else 1
         phases = f"@{owner}.phases"
         module.globals.append(f"{phases} = internal constant [{len(f.phases)} x i64] [{', '.join([f'i64 {p}' for p in f.phases])}]")
-
-        def mul(i: str, k: int) -> str:
-            return fn.emit(f"mul i64 {i}, {k}")
-
-        def add(i: str, k: str | int) -> str:
-            return fn.emit(f"add i64 {i}, {k}")
-
-        def at(base: str, index: str) -> str:
-            return fn.emit(f"getelementptr {kind}, ptr {base}, i64 {index}")
-
         with fn.loop("0", "%channels") as c:
-            source, to = at("%a", fn.emit(f"mul i64 {c.i}, %step")), at("%to", mul(c.i, f.channel))
-            with fn.loop("0", str(f.taps[0])) as d:
-                z = add("%z", mul(d.i, f.apart[0]))
+            source, to = row.at("%a", fn.emit(f"mul i64 {c.i}, %step")), row.at("%to", row.mul(c.i, f.channel))
+            with fn.loop("0", str(f.taps[0])) as d, fn.loop("0", str(len(f.phases))) as p:
+                z = row.add("%z", row.mul(d.i, f.apart[0]))
                 deep_enough = fn.emit(f"icmp ult i64 {z}, {deep}")
-                with fn.loop("0", str(f.copies)) as k, fn.loop("0", str(len(f.phases))) as p:
-                    x0 = add("%x0", mul(k.i, f.apart[2]))
-                    y0 = add("%y", fn.emit(f"load i64, ptr {fn.emit(f'getelementptr i64, ptr {phases}, i64 {p.i}')}, align 8"))
-                    plane = at(to, mul(add(mul(add(mul(d.i, f.copies), k.i), len(f.phases)), p.i), f.plane))
-                    with fn.loop("0", str(f.height)) as q:
-                        y = add(y0, mul(q.i, row_step))
-                        inside = fn.emit(f"and i1 {deep_enough}, {fn.emit(f'icmp ult i64 {y}, {high}')}")
-                        ends = gemm.splat(fn, "i32", lanes, fn.emit(f"select i1 {inside}, i32 {wide}, i32 0"))
-                        line, put = at(source, mul(add(mul(z, high), y), wide)), at(plane, mul(q.i, f.width))
-                        with fn.loop("0", str(f.width), lanes) as j:
-                            x = add(x0, mul(j.i, col_step))
-                            first = gemm.splat(fn, "i32", lanes, fn.emit(f"trunc i64 {x} to i32"))
-                            places = fn.emit(f"add {whole} {first}, {numbers}")
-                            ok = fn.emit(f"icmp ult {whole} {places}, {ends}")         # as unsigned numbers: not below 0 either
-                            if col_step == 1:
-                                value = fn.emit(f"call {vector} @{load}(ptr {at(line, x)}, i32 {size}, {mask} {ok}, {vector} zeroinitializer)")
-                            else:
-                                them = fn.emit(f"getelementptr {kind}, ptr {line}, {whole} {places}")
-                                value = fn.emit(f"call {vector} @{gather}({typed('ptr', lanes)} {them}, i32 {size}, {mask} {ok}, {vector} zeroinitializer)")
-                            fn.line(f"store {vector} {value}, ptr {at(put, j.i)}, align {size}")
+                y0 = row.add("%y", fn.emit(f"load i64, ptr {fn.emit(f'getelementptr i64, ptr {phases}, i64 {p.i}')}, align 8"))
+                planes = row.at(to, row.mul(row.add(row.mul(d.i, f.copies * len(f.phases)), p.i), f.plane))
+                with fn.loop("0", str(f.height)) as q:
+                    y = row.add(y0, row.mul(q.i, row_step))
+                    inside = fn.emit(f"and i1 {deep_enough}, {fn.emit(f'icmp ult i64 {y}, {high}')}")
+                    line = row.at(source, row.mul(row.add(row.mul(z, high), y), wide))
+                    put = row.at(planes, row.mul(q.i, f.width))
+                    yes, no, done = fn.fresh("yes"), fn.fresh("no"), fn.fresh("done")
+                    fn.line(f"br i1 {inside}, label %{yes}, label %{no}")
+                    fn.begin(yes)
+                    row.copies(line, put)
+                    fn.line(f"br label %{done}")
+                    fn.begin(no)
+                    row.copies("", put)
+                    fn.line(f"br label %{done}")
+                    fn.begin(done)
         return fn
 
     return module.helper(f"{owner}.rows", build)
+
+
+class _Row:
+    """One row of x as the copies that a layout has of it, being written."""
+
+    def __init__(self, fn: Function, f: Frame, kind: str, lanes: int) -> None:
+        self.fn, self.f, self.kind, self.lanes = fn, f, kind, lanes
+        self.vector, self.size = typed(kind, lanes), {"float": 4, "double": 8}[kind]
+        self.step = f.steps[2] if f.ahead else 1
+        self.written = f.copies * -(-f.width // lanes) <= COPIES and f.cols == f.places[2]       # out: masks are constants then
+
+    def mul(self, i: str, k: int) -> str:
+        return i if k == 1 else self.fn.emit(f"mul i64 {i}, {k}")
+
+    def add(self, i: str, k: str) -> str:
+        return self.fn.emit(f"add i64 {i}, {k}")
+
+    def at(self, base: str, index: str | int) -> str:
+        return base if index in (0, "0") else self.fn.emit(f"getelementptr {self.kind}, ptr {base}, i64 {index}")
+
+    def copies(self, line: str, put: str) -> None:
+        """All copies of the row at `line` (zeros without one) from `put` on."""
+        f, fn = self.f, self.fn
+        apart = len(f.phases) * f.plane
+        if self.written:
+            for k in range(f.copies):
+                for j in range(0, f.width, self.lanes):
+                    self.vector_at(line, self.at(put, k * apart + j), k * f.apart[2] - f.low[2] + j * self.step)
+            return
+        with fn.loop("0", str(f.copies)) as k:
+            x0, to = self.add("%x0", self.mul(k.i, f.apart[2])), self.at(put, self.mul(k.i, apart))
+            with fn.loop("0", str(f.width), self.lanes) as j:
+                self.vector_at(line, self.at(to, j.i), self.add(x0, self.mul(j.i, self.step)))
+
+    def vector_at(self, line: str, to: str, x: str | int) -> None:
+        """Elements x, x + step, ... of the row, those there are, to one vector."""
+        fn, lanes, wide = self.fn, self.lanes, self.f.sizes[2]
+        value, several = "zeroinitializer", typed("i32", lanes)
+        if line and isinstance(x, int):
+            ok = [0 <= x + n * self.step < wide for n in range(lanes)]
+            mask = f"<{', '.join([f'i1 {str(o).lower()}' for o in ok])}>"
+            value = self.read(line, str(x), mask, all(ok)) if any(ok) else value
+        elif line:
+            numbers = "<" + ", ".join([f"i32 {n * self.step}" for n in range(lanes)]) + ">"
+            first = gemm.splat(fn, "i32", lanes, fn.emit(f"trunc i64 {x} to i32"))
+            places = fn.emit(f"add {several} {first}, {numbers}")
+            value = self.read(line, x, fn.emit(f"icmp ult {several} {places}, splat (i32 {wide})"), False)       # unsigned: not below 0 either
+        fn.line(f"store {self.vector} {value}, ptr {to}, align {self.size}")
+
+    def read(self, line: str, x: str, mask: str, whole: bool) -> str:
+        fn, lanes, vector = self.fn, self.lanes, self.vector
+        at = self.at(line, x)
+        if self.step == 1:
+            if whole:
+                return fn.emit(f"load {vector}, ptr {at}, align {self.size}")
+            name = f"llvm.masked.load.{suffix(self.kind, lanes)}.p0"
+            fn.module.declare(f"{vector} @{name}(ptr, i32, {typed('i1', lanes)}, {vector})")
+            return fn.emit(f"call {vector} @{name}(ptr {at}, i32 {self.size}, {typed('i1', lanes)} {mask}, {vector} zeroinitializer)")
+        name = f"llvm.masked.gather.{suffix(self.kind, lanes)}.v{lanes}p0"
+        fn.module.declare(f"{vector} @{name}({typed('ptr', lanes)}, i32, {typed('i1', lanes)}, {vector})")
+        numbers = "<" + ", ".join([f"i64 {n * self.step}" for n in range(lanes)]) + ">"
+        them = fn.emit(f"getelementptr {self.kind}, ptr {at}, {typed('i64', lanes)} {numbers}")
+        return fn.emit(f"call {vector} @{name}({typed('ptr', lanes)} {them}, i32 {self.size}, {typed('i1', lanes)} {mask}, {vector} zeroinitializer)")
 
 
 def _columns(module: Module, kind: str, lanes: int, rows: int, vectors: int, more: bool, masked: bool) -> str:

@@ -169,19 +169,19 @@ class _Product:
         g, t = self.g, self.t
         high, tail = min(t.rows(vectors), m), count % t.lanes
 
-        def tile(i: str, rows: int) -> None:
-            function = _tile(self.module, self.kind, t.lanes, rows, vectors, g.trans_a, more, tail > 0)
+        def down(i: str, rows: int) -> None:
+            function = tile(self.module, self.kind, t.lanes, rows, vectors, g.trans_a, more, tail > 0)
             self.fn.line(f"call void @{function}(ptr {self.at(a, (i, 1 if g.trans_a else lda))}, ptr {b}, ptr {self.at(c, (i, g.ldc))}, "
                          f"i64 {depth}, i64 {lda}, i64 {ldb}, i64 {g.ldc}, i64 {tail})")
 
-        self.repeat(m // high, high, lambda i: tile(i, high))
+        self.repeat(m // high, high, lambda i: down(i, high))
         if m % high:
-            tile(str(m - m % high), m % high)
+            down(str(m - m % high), m % high)
 
 
 # ---- functions of the module that products share ------------------------------------------------------------------------
 
-def _tile(module: Module, kind: str, lanes: int, rows: int, vectors: int, trans_a: bool, more: bool, masked: bool) -> str:
+def tile(module: Module, kind: str, lanes: int, rows: int, vectors: int, trans_a: bool, more: bool, masked: bool) -> str:
     """`rows` x `vectors` of C (+)= A B over k; the last vector is stored in its first `tail` lanes only, where `masked`."""
     name = f"tile.{suffix(kind, lanes)}.{rows}x{vectors}{'.t' if trans_a else ''}{'.more' if more else ''}{'.masked' if masked else ''}"
     return module.helper(name, lambda name: _tile_function(module, name, kind, lanes, rows, vectors, trans_a, more, masked))
