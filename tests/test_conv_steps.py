@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from test_backend import Ran
@@ -11,7 +13,7 @@ pytest.importorskip("llvmlite")
 import lazygrad as lg
 from lazygrad import compiler, reference
 from lazygrad.backends import llvm
-from lazygrad.backends.llvm import convolution, jit, target
+from lazygrad.backends.llvm import convolution, jit, target, windows
 from lazygrad.backends.llvm.program import emit
 from lazygrad.ir.program import Conv, every
 from lazygrad.ir.term import Term, toposort
@@ -74,7 +76,9 @@ CASES = [
     ((2, 32, 14, 14), (40, 32, 1, 1), {}),                                           # nothing is laid out
     ((2, 32, 14, 14), (40, 32, 1, 1), {"stride": 2}),
     ((2, 8, 1300), (16, 8, 9), {"padding": "same"}),                                 # rows in parts
-    ((2, 8, 1300), (70, 8, 9), {"padding": 4, "stride": 3}),
+    ((2, 8, 1300), (70, 8, 9), {"padding": 4, "stride": 3}),                         # many channels: along the vectors
+    ((2, 5, 11, 12), (62, 5, 3, 2), {"padding": 1}),
+    ((2, 3, 5, 9, 8), (48, 3, 2, 3, 3), {"dilation": (1, 1, 2), "stride": (1, 2, 1)}),
     ((2, 4, 9, 10, 11), (8, 4, 3, 2, 3), {"padding": (1, 0, 2), "stride": (2, 1, 2)}),
     ((2, 16, 7, 7), (10, 16, 7, 7), {}),                                             # one result: the kernel is as large as x
     ((1, 3, 64, 64), (8, 3, 7, 7), {"stride": 2, "padding": 3}),
@@ -93,11 +97,12 @@ def test_convolutions_and_their_gradients(x, w, settings):
 def test_blocks_of_rows_and_of_channels(monkeypatch):
     """Blocks so small that every loop over them runs: the last ones are smaller, or begin earlier."""
     for block, depth, line in ((6 << 10, 40, 512), (2 << 10, 512, 7)):
-        for name, value in (("BLOCK", block), ("DEPTH", depth), ("LINE", line)):
-            monkeypatch.setattr(convolution, name, value)
+        for module, name, value in ((windows, "BLOCK", block), (convolution, "DEPTH", depth), (windows, "LINE", line)):
+            monkeypatch.setattr(module, name, value)
         check((3, 11, 13, 17), (7, 11, 3, 3), padding=1, stride=(1, 2))
         check((3, 10, 23), (8, 5, 4), groups=2, dilation=2, padding=3)
         check((2, 5, 5, 6, 7), (6, 5, 3, 3, 2), padding=1)
+        check((2, 11, 9, 17), (45, 11, 3, 3), padding=1, stride=(2, 1))
 
 
 def test_examples_and_channels_in_any_order():
@@ -172,10 +177,10 @@ def step(n, c, o, sizes, taps, count, **more) -> Conv:
     step(1, 3, 64, (1024, 1024), (16, 16), (64, 64), stride=(16, 16)),
 ], ids=str)
 def test_scratch_memory_does_not_grow_with_the_data(v):
-    """Rows of x: a block; tables and sums: a few times the weights; a panel of weights."""
-    rows = v.c * int(np.prod(v.taps)) if convolution.forward(v) else v.n * int(np.prod(v.count))
-    tables = 8 * rows if convolution.forward(v) else (8 + 4 * 64) * rows
-    assert convolution.scratch(v, f32) <= 2 * convolution.BLOCK + tables + (1 << 17)
+    """Rows of x: a block, of the weights; tables, panels and sums: as large as the weights, times the channels of the result."""
+    lines = v.c * math.prod(v.taps) if windows.form(v) != windows.WEIGHTS else v.n * math.prod(v.count)
+    wide = -(-v.o // convolution.PANEL) * convolution.PANEL
+    assert convolution.scratch(v, f32) <= windows.BLOCK + 8 * lines + 4 * wide * (2 * lines + 4096) + (1 << 17)
 
 
 @pytest.mark.parametrize(("level", "register"), [("x86-64-v3", "ymm"), ("x86-64-v4", "zmm"), ("aarch64", ".4s")])

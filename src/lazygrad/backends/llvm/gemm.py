@@ -286,19 +286,24 @@ def across(module: Module, kind: str, lanes: int) -> str:
             out = fn.emit(f"getelementptr {kind}, ptr %to, i64 {j.i}")
             with fn.loop("0", "%k", lanes) as p:
                 xs = [fn.emit(f"load {vector}, ptr {fn.emit(f'getelementptr {kind}, ptr {r}, i64 {p.i}')}, align {align}") for r in rows]
-                d = 1
-                while d < lanes:
-                    ys = list(xs)
-                    low = indices([l if not l & d else lanes + l - d for l in range(lanes)])
-                    high = indices([l + d if not l & d else lanes + l for l in range(lanes)])
-                    for i in range(lanes):
-                        if not i & d:
-                            ys[i] = fn.emit(f"shufflevector {vector} {xs[i]}, {vector} {xs[i + d]}, {low}")
-                            ys[i + d] = fn.emit(f"shufflevector {vector} {xs[i]}, {vector} {xs[i + d]}, {high}")
-                    xs, d = ys, 2 * d
-                for i, x in enumerate(xs):
+                for i, x in enumerate(square(fn, vector, lanes, xs)):
                     at = fn.emit(f"mul i64 {fn.emit(f'add i64 {p.i}, {i}')}, %width")
                     fn.line(f"store {vector} {x}, ptr {fn.emit(f'getelementptr {kind}, ptr {out}, i64 {at}')}, align {align}")
         return fn
 
     return module.helper(f"panel.{suffix(kind, lanes)}.across", build)
+
+
+def square(fn: Function, vector: str, lanes: int, xs: Sequence[str]) -> list[str]:
+    """The columns of `lanes` vectors of as many elements."""
+    xs, d = list(xs), 1
+    while d < lanes:
+        ys = list(xs)
+        low = indices([l if not l & d else lanes + l - d for l in range(lanes)])
+        high = indices([l + d if not l & d else lanes + l for l in range(lanes)])
+        for i in range(lanes):
+            if not i & d:
+                ys[i] = fn.emit(f"shufflevector {vector} {xs[i]}, {vector} {xs[i + d]}, {low}")
+                ys[i + d] = fn.emit(f"shufflevector {vector} {xs[i]}, {vector} {xs[i + d]}, {high}")
+        xs, d = ys, 2 * d
+    return xs
