@@ -19,6 +19,7 @@ from lazygrad.ir import scalar as S
 from lazygrad.ir.aval import aval
 from lazygrad.ir.kernel import Loop
 from lazygrad.ir.program import Caps, Gemm
+from lazygrad.ir.record import changed
 from lazygrad.ir.term import toposort
 from lazygrad.prims import contraction as C
 from lazygrad.prims import elementwise as E
@@ -236,6 +237,33 @@ kernel(b0: float32, b1: float32*)
     for i0 in 256 vector:
       c0 <- b0[i0]
     b1[0] = c0"""
+
+
+def test_golden_sum_where_threads_do_not_share_rows_reads_memory_in_order():
+    x = source(0, (1 << 20,))
+    assert texts(compiler.compile([R.sum(x, axes=(0,))], [x], [None], changed(CAPS["serial"], threads=256, turns=60000))) == """\
+kernel(b0: float32, b1: float32*)
+  for i0 in 64 grid:
+    for i1 in 32 grid:
+      c0: float32 = identity(add)
+      for i2 in 512 vector:
+        c0 <- b0[16384*i0 + i1 + 32*i2]
+      b1[32*i0 + i1] = c0
+kernel(b0: float32, b1: float32*)
+  c0: float32 = identity(add)
+  for i0 in 2048 vector:
+    c0 <- b0[i0]
+  b1[0] = c0"""
+
+
+@pytest.mark.parametrize("shape,axes", [((1 << 30,), (0,)), ((5, 10**8 + 7), (1,)), ((3 * 10**7, 4), (0,))], ids=str)
+def test_parts_are_no_longer_than_a_thread_may_take(shape, axes):
+    x = source(0, shape)
+    program = compiler.compile([R.max(x, axes=axes)], [x], [None], changed(CAPS["serial"], threads=256, turns=60000))
+
+    def taken(body) -> int:
+        return sum([(1 if s.mode == "grid" else s.extent) * max(taken(s.body), 1) for s in body if isinstance(s, Loop)])
+    assert max([taken(k.body) for k in program.kernels]) <= 60000
 
 
 @pytest.mark.parametrize("shape,axes", [((1 << 24,), (0,)), ((10**6 + 3,), (0,)), ((10007, 4, 3), (0, 2)), ((3, 1 << 20), (1,))], ids=str)

@@ -25,6 +25,8 @@ from .cut import REDUCE, contraction
 
 ROW = 1024           # elements of a part that the threads of a group share
 SERIES = 32          # elements of a part that one thread takes
+LONG = 2048          # elements in one piece from which on threads that do not share rows read side by side
+BESIDE = 32          # neighbours that threads of a part take side by side where they do not share rows, so that memory is read in order
 RUN = 64             # elements of a part of a scan
 LINE = 256           # a scan this short stays one
 COPIES = 8           # copies of a scatter's target below which they are not worth their memory
@@ -74,6 +76,16 @@ def _divided(x: Term, axis: int, parts: int, apart: bool, monoid: str) -> Term:
     return M.reshape(x, shape=(*shape[:axis], *((size, count) if apart else (count, size)), *shape[axis + 1:]))
 
 
+def _lined(x: Term, parts: int, beside: int, monoid: str) -> Term:
+    """`x` with its last axis as (about `parts` parts, elements, `beside` neighbours)."""
+    n = x.aval.shape[-1]
+    count = next((c for k in range(parts // 2 + 1) for c in (parts + k, parts - k) if n % (c * beside) == 0), parts)
+    size = -(-n // (count * beside))
+    if n % (count * beside):
+        x = _padded(x, x.aval.ndim - 1, count * size * beside, monoid)
+    return M.reshape(x, shape=(*x.aval.shape[:-1], count, size, beside))
+
+
 def _padded(x: Term, axis: int, size: int, monoid: str) -> Term:
     """`x` with one axis longer, its end filled with the identity."""
     n, ndim = x.aval.shape[axis], x.aval.ndim
@@ -97,19 +109,24 @@ def _ramp(x: Term, axis: int, condition: Callable[[Term], Term]) -> Term:
 
 @record
 class Plan:
-    """About `parts` parts for each result; `shared`: the threads of a group take one together."""
+    """About `parts` parts for each result; `shared`: the threads of a group take one together; `beside`: neighbours that a part has
+    side by side (1: those of all parts lie side by side)."""
 
     parts: int
     shared: bool
+    beside: int = 1
 
 
-def _plan(kept: int, n: int, row_like: bool, caps: Caps) -> Plan | None:
-    """How to reduce `n` elements to each of `kept` results in two stages, None where one does."""
+def _plan(kept: int, n: int, row_like: bool, caps: Caps, together: bool = True) -> Plan | None:
+    """How to reduce `n` elements to each of `kept` results in two stages, None where one does; `together`: they lie in one piece."""
     shared = caps.rows and row_like
     if shared:
         parts = min(caps.threads // (kept * grid.SHARE), n // ROW, ROW)
+    elif row_like and together and n >= LONG:
+        parts = min(max(caps.threads // (4 * kept), 2 * n // (BESIDE * (caps.turns or 2 * n)) + 1), n // (BESIDE * SERIES))
+        return Plan(parts, False, BESIDE) if parts > 1 else None
     elif n >= 8 * SERIES:
-        parts = min(caps.threads // kept, n // SERIES, 2 * isqrt(n))
+        parts = min(max(caps.threads // kept, 2 * n // (caps.turns or 2 * n)), n // SERIES, 2 * isqrt(n))
     else:
         return None
     return Plan(parts, shared) if parts > 1 else None
@@ -121,12 +138,21 @@ def _reduction(t: Term, caps: Caps, done: set[Term]) -> Term | None:
     shape = x.aval.shape
     if (monoid, t.aval.dtype.name) not in caps.scalar_ops:
         return None
-    plan = _plan(t.aval.size, prod([shape[a] for a in axes]), grid.row_like(shape, frozenset(axes)), caps)
+    n = prod([shape[a] for a in axes])
+    plan = _plan(t.aval.size, n, grid.row_like(shape, frozenset(axes)), caps, n == prod(shape[min(axes, default=0):]))
     if plan is None:
         return None
     half = t.aval.dtype == np.float16 and monoid == "add"
     if half:                                         # parts of a float16 sum are float32, as its carry would be
         x = E.cast(x, dtype=np.dtype("float32"))
+    if plan.beside > 1:
+        x = _lined(M.reshape(x, shape=(*t.aval.shape, n)), plan.parts, plan.beside, monoid)
+        inner = t.op(x, axes=(x.aval.ndim - 2,))
+        done.add(inner)
+        total = t.op(inner, axes=(inner.aval.ndim - 2, inner.aval.ndim - 1))
+        if plan.parts * plan.beside <= 2 * LONG:
+            done.add(total)
+        return E.cast(total, dtype=t.aval.dtype) if half else total
     whole, axis = _parted(shape, axes, plan)
     if not whole and axis is None:
         return None
