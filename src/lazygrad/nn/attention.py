@@ -23,7 +23,7 @@ from .noise import dropped
 from .operands import real, wide
 
 OP = "scaled_dot_product_attention"
-FEW = 1 << 18           # scores of a head that may exist at once on a CPU: beyond, blocks are as fast and take less memory
+FEW = 1 << 16           # scores of a head that may exist at once on a CPU: beyond, blocks are faster and take less memory
 FEW_ON_GPU = 1 << 26    # those of all heads on a GPU, where every block is launches of its own
 
 
