@@ -194,6 +194,13 @@ def test_profile_has_a_row_for_every_step(graph):
     assert first.endswith(f"in {len(rows)} steps") and all(" us " in r and " bytes " in r for r in rows)
     from lazygrad.runtime import tiers
     assert not tiers.native() or "matmul 1 x (40, 50) @ (50, 3)" in text
+    shares = [(float(share) / 100, roof) for share, roof in re.findall(r" (\d+)% of (copying|products) ", text)]
+    assert len(shares) == len(rows) * tiers.native()
+    if tiers.native():
+        product = next(r for r in rows if "matmul" in r)
+        speed = float(re.search(r"([\d.]+) GFLOP/s", product)[1])
+        seconds = float(product.split()[0]) / 1e6
+        assert speed == pytest.approx(2 * 40 * 50 * 3 / seconds / 1e9, rel=0.1)      # printed with one digit behind the point
     z.backward()
     assert len(graph.profile().splitlines()) >= len(rows) + (2 if tiers.native() else 1)
     assert x.grad.tolist()[0][0] == pytest.approx(3 * (1 - np.tanh(50.0) ** 2), abs=1e-6)
