@@ -128,7 +128,7 @@ ELEMENTWISE: dict[tuple[str, ...], str] = {
     ("real", "real"): "add sub mul div floor_divide remainder fmod copysign nextafter maximum minimum fmax fmin hypot logaddexp atan2 "
                       "eq ne lt le gt ge",
     ("real",): "neg abs sign floor ceil trunc rint cbrt reciprocal square exp exp2 expm1 sin cos tan atan sinh cosh tanh asinh "
-               "sigmoid erf erfc isnan isinf isfinite signbit stop_gradient real imag conj",
+               "sigmoid erf erfc ndtr isnan isinf isfinite signbit stop_gradient real imag conj",
     ("positive",): "sqrt rsqrt log log2 log10 log1p lgamma digamma",
     ("positive", "positive"): "pow",
     ("above one",): "acosh",

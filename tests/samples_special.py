@@ -8,7 +8,7 @@ from samples import SHAPES, Arg, Row
 from lazygrad.prims import bessel, elliptic, hypergeometric, implicit, incomplete, integrals, probabilities, special  # noqa: F401  (they register)
 
 NAMES = {
-    ("real",): "erfcx erfi rgamma dawsn ndtr log_ndtr j0 j1 i0 i1 i0e i1e expi airy_ai airy_aip airy_bi airy_bip si shi fresnel_s fresnel_c wrightomega wofz",
+    ("real",): "erfcx erfi rgamma dawsn log_ndtr j0 j1 i0 i1 i0e i1e expi airy_ai airy_aip airy_bi airy_bip si shi fresnel_s fresnel_c wrightomega wofz",
     ("positive",): "gamma gammasgn exp1 y0 y1 k0 k1 k0e k1e ci chi spence",
     ("unit",): "erfinv",
     ("real", "real"): "owens_t",

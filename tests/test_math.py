@@ -20,6 +20,7 @@ binding = pytest.importorskip("llvmlite.binding")
 
 from lazygrad.backends.llvm.text import Builder, Function, Module  # noqa: E402
 from lazygrad.backends.math import FUNCTIONS  # noqa: E402
+from lazygrad.ir.scalar import OPS  # noqa: E402
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 INF, NAN = np.inf, np.nan
@@ -28,7 +29,7 @@ NUMPY = {
     "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
     "atan": np.arctan, "atan2": np.arctan2, "sinh": np.sinh,
     "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
-    "sigmoid": special.expit, "erf": special.erf, "erfc": special.erfc, "pow": np.power, "cbrt": np.cbrt,
+    "sigmoid": special.expit, "erf": special.erf, "erfc": special.erfc, "ndtr": OPS["ndtr"].numpy, "pow": np.power, "cbrt": np.cbrt,
     "hypot": np.hypot, "lgamma": special.gammaln, "digamma": special.digamma,
 }
 BINARY = {"pow", "atan2", "hypot"}
@@ -38,7 +39,7 @@ BOUNDS = {
     "log10": (1.5, 1.5), "log1p": (1.4, 1.4), "sin": (1.5, 1.5), "cos": (1.5, 1.5), "tan": (3, 3), "asin": (2, 2),
     "acos": (2, 2), "atan": (2, 2), "atan2": (3, 2), "sinh": (2, 2), "cosh": (2, 2), "tanh": (2.4, 1.5),
     "asinh": (2, 2), "acosh": (2, 2), "atanh": (2, 2), "sigmoid": (2.7, 2),
-    "erf": (1.1, 1.5), "erfc": (3, 2), "pow": (1, 2), "cbrt": (1.5, 1.5), "hypot": (1.5, 1.5),
+    "erf": (1.1, 1.5), "erfc": (3, 2), "ndtr": (4, 4), "pow": (1, 2), "cbrt": (1.5, 1.5), "hypot": (1.5, 1.5),
     "lgamma": (4, 5), "digamma": (4, 5),
 }
 ABSOLUTE = {"lgamma": (1e-7, 1e-14), "digamma": (1e-7, 1e-14)}       # near their zeros
@@ -103,6 +104,8 @@ def mp_value(name: str, *xs: float):
                 v = 1 / (1 + mpmath.exp(-x))
             case "pow":
                 v = mpmath.power(*m)
+            case "ndtr":
+                v = mpmath.ncdf(x)
             case "lgamma":
                 v = mpmath.log(abs(mpmath.gamma(x))) if abs(x) < 1e4 else mpmath.re(mpmath.loggamma(x))
             case "digamma":

@@ -40,7 +40,7 @@ ROWS: dict[str, tuple] = {
     "erfcx": (lambda x: mp.exp(x * x) * mp.erfc(x), [reals(-3, 40)], None, 8, 2),
     "erfi": (mp.erfi, [sizes(1e-3, 5, True)], None, 100, 2),
     "dawsn": (lambda x: mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x), [sizes(1e-3, 40, True)], None, 120, 2),
-    "ndtr": (mp.ncdf, [reals(-6, 6)], None, 30, 2),
+    "ndtr": (mp.ncdf, [reals(-30, 6)], None, 7, 4),
     "ndtri": (lambda p: mp.sqrt(2) * mp.erfinv(2 * p - 1), [reals(0.001, 0.999)], one, 8, 4),
     "log_ndtr": (lambda x: mp.log(mp.ncdf(x)), [reals(-30, 6)], None, 30, 2),
     "gamma": (mp.gamma, [reals(0.05, 33)], None, 8, 4),

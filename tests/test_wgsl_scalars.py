@@ -365,7 +365,7 @@ BOUNDS = {
     "exp": (1.8, 1.6), "exp2": (1.3, 1.3), "expm1": (1.6, 1.8), "log": (1.3, 1.1), "log2": (1.5, 1.5), "log10": (1.5, 1.5),
     "log1p": (1.4, 1.4), "sin": (1.8, 1.6), "cos": (1.8, 1.6), "tan": (3, 3), "asin": (2, 2), "acos": (2, 2), "atan": (2, 2),
     "atan2": (3, 2), "sinh": (2.4, 2.4), "cosh": (2.4, 2.2), "tanh": (2.6, 1.8), "asinh": (2, 2), "acosh": (2, 2), "atanh": (2, 2),
-    "sigmoid": (3, 2.4), "erf": (1.5, 1.8), "erfc": (3.5, 3.5), "pow": (1.6, 2), "cbrt": (1.6, 1.6), "hypot": (1.5, 1.5),
+    "sigmoid": (3, 2.4), "erf": (1.5, 1.8), "erfc": (3.5, 3.5), "ndtr": (4, 4), "pow": (1.6, 2), "cbrt": (1.6, 1.6), "hypot": (1.5, 1.5),
     "lgamma": (4, 4), "digamma": (5, 4),
 }
 ABSOLUTE = {"lgamma": (2e-7, 1e-14), "digamma": (2e-7, 1e-14)}       # near their zeros
@@ -409,7 +409,7 @@ def exact_value(name: str, *xs: float):
     x = m[0]
     special_forms = {
         "exp2": lambda: mpmath.power(2, x), "log2": lambda: mpmath.log(x) / mpmath.log(2), "sigmoid": lambda: 1 / (1 + mpmath.exp(-x)),
-        "pow": lambda: mpmath.power(*m), "digamma": lambda: mpmath.digamma(x),
+        "pow": lambda: mpmath.power(*m), "ndtr": lambda: mpmath.ncdf(x), "digamma": lambda: mpmath.digamma(x),
         "lgamma": lambda: mpmath.log(abs(mpmath.gamma(x))) if abs(x) < 1e4 else mpmath.re(mpmath.loggamma(x)),
     }
     try:

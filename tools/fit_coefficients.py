@@ -46,6 +46,12 @@ def erfcx_of_fraction(u):
     return erfcx(x) * (1 + 2 * x)
 
 
+def mills_of_fraction(u):
+    """The normal distribution's lower tail at -a, over exp(-a²/2), times a + 4, at u = (a - 4)/(a + 4)."""
+    a = 4 * (1 + u) / (1 - u)
+    return erfcx(a / mp.sqrt(2)) / 2 * (a + 4)
+
+
 def stirling(z):
     """x * (lgamma(x) - ((x - 1/2) log x - x + log(2 pi)/2)) at x = z^(-1/2)."""
     x = 1 / mp.sqrt(z)
@@ -94,6 +100,9 @@ FITS: dict[str, Fit] = {
     "ERF_TAIL": Fit(lambda t: mp.log(mp.erfc(t)) / t, lambda t: t * mp.erfc(t) / mp.erf(t), 0.9270, 4.0, SINGLE),
     # exp(x²) erfc(x) (1 + 2x) = P((x - 2)/(x + 2)), x >= 1/2
     "ERFCX": Fit(erfcx_of_fraction, lambda u: 1 / erfcx_of_fraction(u), -0.6001, 0.8750),
+    # ndtr(-a) exp(a²/2) (a + 4) = P((a - 4)/(a + 4)), 0 <= a <= 14.5 (float32) or 38.6
+    "MILLS": Fit(mills_of_fraction, lambda u: 1 / mills_of_fraction(u), -1.0001, 0.5676, SINGLE),
+    "MILLS_LONG": Fit(mills_of_fraction, lambda u: 1 / mills_of_fraction(u), -1.0001, 0.8122, DOUBLE),
     # lgamma(2 + u) = u P(u)
     "LGAMMA": Fit(lambda u: mp.loggamma(2 + u) / u if u else mp.digamma(2),
                   lambda u: u / mp.loggamma(2 + u) if u else 1 / mp.digamma(2), -0.5001, 0.5001),

@@ -32,7 +32,7 @@ LATE = 1 << 40       # stage of values that overwrite inputs which others still 
 # what an operation costs beside an addition; the rest cost 1
 COSTS = dict.fromkeys(["div", "sqrt", "floor_divide", "remainder", "fmod"], 4) | dict.fromkeys(
     ["cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "hypot", "sin", "cos", "tan", "asin", "acos",
-     "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "lgamma", "digamma"], 12)
+     "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "erf", "erfc", "ndtr", "lgamma", "digamma"], 12)
 
 LEAF, REDUCE, GEMM, SCAN, HOST = "leaf", "reduce", "gemm", "scan", "host"
 CONV = "conv"

@@ -257,9 +257,9 @@ def softplus(x: Term) -> Term:
     return P.logaddexp(x, fill(x, 0))
 
 
-def above(x: Term) -> Term:
-    """x with 0 for -inf: a factor beside one that is 0 there."""
-    return P.where(P.eq(x, fill(x, -math.inf)), fill(x, 0), x)
+def above(x: Term, low: float) -> Term:
+    """x with 0 below `low`, -inf among it: a factor beside one that is 0 there."""
+    return P.where(P.lt(x, fill(x, low)), fill(x, 0), x)
 
 
 @public("swish", method=True)
@@ -270,7 +270,7 @@ def silu(x: Term) -> Term:
     >>> lg.silu(lg.asarray([0.0])).tolist()
     [0.0]
     """
-    x = above(inexact(x))
+    x = above(*ordered("silu", (inexact(x),)), -800)
     return P.mul(x, P.sigmoid(x))
 
 
@@ -282,14 +282,14 @@ def gelu(x: Term, approximate: str = "none") -> Term:
     >>> lg.gelu(lg.asarray([0.0])).tolist()
     [0.0]
     """
-    x = above(inexact(x))
+    x = above(*ordered("gelu", (inexact(x),)), -40)
     if approximate == "tanh":                # Hendrycks & Gimpel 2016; (1 + tanh(u)) / 2 = sigmoid(2 u), which keeps its digits where it is small
         y = clip(x, -30, 30)                 # beyond, sigmoid is 0 or 1, and a cube would overflow
         inner = scale(P.add(y, scale(P.mul(P.square(y), y), 0.044715)), math.sqrt(8 / math.pi))
         return P.mul(x, P.sigmoid(inner))
     if approximate != "none":
         raise DTypeError("gelu", f"approximate={approximate!r}", "there is no such approximation", 'pass "none" or "tanh"')
-    return P.mul(scale(x, 0.5), P.erfc(scale(x, -math.sqrt(0.5))))          # not 1 + erf, which cancels for x < 0
+    return P.mul(x, P.ndtr(x))
 
 
 @public(method=True)

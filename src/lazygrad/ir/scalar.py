@@ -47,6 +47,16 @@ def _special(name):
     return call
 
 
+def _ndtr(x):
+    """The normal distribution function: exp(-a²/2) erfcx(a sqrt(1/2))/2 at -a. SciPy's loses digits below 0, where a² is rounded."""
+    import scipy.special
+    wide = np.asarray(x, np.float64)
+    a = np.minimum(np.abs(wide), 40.0)
+    high = a.astype(np.float32).astype(np.float64)                  # its square is exact
+    tail = 0.5 * scipy.special.erfcx(a * 0.5**0.5) * np.exp(-0.5 * high * high) * np.exp((high - a) * (high + a) * 0.5)
+    return np.where(wide < 0, tail, 1 - tail).astype(np.asarray(x).dtype)
+
+
 OPS = {o.name: o for o in [
     # arithmetic: NumPy's meaning for every value (integers wrap; x // 0 and x % 0 are 0; floats by IEEE 754)
     ScalarOp("add", 2, "fiu", np.add), ScalarOp("sub", 2, "fiu", np.subtract), ScalarOp("mul", 2, "fiu", np.multiply),
@@ -77,6 +87,7 @@ OPS = {o.name: o for o in [
     ScalarOp("tanh", 1, "f", np.tanh), ScalarOp("asinh", 1, "f", np.arcsinh), ScalarOp("acosh", 1, "f", np.arccosh),
     ScalarOp("atanh", 1, "f", np.arctanh), ScalarOp("sigmoid", 1, "f", _special("expit")),
     ScalarOp("erf", 1, "f", _special("erf")), ScalarOp("erfc", 1, "f", _special("erfc")),
+    ScalarOp("ndtr", 1, "f", _ndtr),
     ScalarOp("lgamma", 1, "f", _special("gammaln")), ScalarOp("digamma", 1, "f", _special("digamma")),
 ]}
 

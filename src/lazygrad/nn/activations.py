@@ -214,7 +214,7 @@ def mish(x: Term) -> Term:
     [-0.0, 0.0, 30.0]
     """
     x = real("mish", x)
-    x = above(x)
+    x = above(x, -800)
     return P.mul(x, P.tanh(P.logaddexp(x, fill(x, 0))))
 
 

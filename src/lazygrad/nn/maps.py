@@ -6,7 +6,7 @@ import math
 
 from ..errors import ShapeError
 from ..functions.linalg import matmul
-from ..functions.promotion import P, alike, broadcast, reshaped
+from ..functions.promotion import P, alike, broadcast, cast, reshaped
 from ..functions.table import public
 from ..ir.term import Term
 from .operands import together
@@ -40,7 +40,7 @@ def bilinear(x: Term, y: Term, weight: Term, bias: Term | None = None) -> Term:
     >>> lg.nn.bilinear(lg.asarray([[1.0, 2.0]]), lg.asarray([[3.0]]), lg.asarray([[[1.0], [10.0]]])).tolist()
     [[63.0]]
     """
-    _, x, (y, w, b) = together("bilinear", x, y, weight, bias)
+    dtype, x, (y, w, b) = together("bilinear", x, y, weight, bias)
     batch = x.aval.shape[:-1]
     if w.aval.ndim != 3 or not x.aval.ndim or y.aval.shape[:-1] != batch or (x.aval.shape[-1:], y.aval.shape[-1:]) != (w.aval.shape[1:2], w.aval.shape[2:]):
         raise ShapeError("bilinear", f"{x.aval.shape} and {y.aval.shape} by a weight of {w.aval.shape}", "their axes differ", "pass x (..., n), y (..., m), weight (p, n, m)")
@@ -51,4 +51,4 @@ def bilinear(x: Term, y: Term, weight: Term, bias: Term | None = None) -> Term:
     half = reshaped(P.matmul(reshaped(x, (rows, n)), reshaped(P.permute(w, axes=(1, 0, 2)), (n, p * m))), (rows, p, m))
     out = P.sum(P.mul(half, broadcast(reshaped(y, (rows, 1, m)), (rows, p, m))), axes=(2,))
     out = reshaped(out, (*batch, p))
-    return out if b is None else P.add(out, broadcast(b, out.aval.shape))
+    return cast(out if b is None else P.add(out, broadcast(b, out.aval.shape)), dtype)

@@ -348,6 +348,7 @@ def _bell(c: Term, x: Term) -> Term:
 
 erf = unary("erf", special("erf"), "f", lambda c, o, x: _bell(c, x))
 erfc = unary("erfc", special("erfc"), "f", lambda c, o, x: negate(_bell(c, x)))
+ndtr = unary("ndtr", OPS["ndtr"].numpy, "f", lambda c, o, x: times(c, scale(exp(scale(square(x), -0.5)), 1 / math.sqrt(2 * math.pi))))
 lgamma = unary("lgamma", special("gammaln"), "f", lambda c, o, x: times(c, digamma(x)))
 digamma = unary("digamma", special("digamma"), "f", lambda c, o, x: times(c, polygamma1(x)))
 

@@ -20,7 +20,7 @@ INLINE: dict[str, Callable[..., str]] = {
     "tanh": exp.tanh, "sinh": exp.sinh, "cosh": exp.cosh,
     "sin": trig.sin, "cos": trig.cos, "tan": trig.tan,
     "asin": trig.asin, "acos": trig.acos, "atan": trig.atan,
-    "erf": special.erf, "hypot": power.hypot,
+    "erf": special.erf, "ndtr": special.ndtr, "hypot": power.hypot,
 }
 OUT_OF_LINE: dict[str, Callable[..., str]] = {
     "asinh": exp.asinh, "acosh": exp.acosh, "atanh": exp.atanh, "atan2": trig.atan2,

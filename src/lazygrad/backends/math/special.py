@@ -1,4 +1,4 @@
-"""erf, erfc, lgamma and digamma, for float32 and float64 vectors.
+"""erf, erfc, ndtr, lgamma and digamma, for float32 and float64 vectors.
 
 erfc is exp(-x²) times a polynomial in (x - 2)/(x + 2). lgamma and digamma are computed in float64 where the
 builder widens: recurrence below 8, the asymptotic series above, reflection for negative arguments.
@@ -64,6 +64,33 @@ def erfc(b: Builder, x: str) -> str:
     large = _erfc_of_large(b, a)
     large = b.select(b.cmp("olt", x, b.const(0.0)), b.xsub(b.const(2.0), large), large)
     return b.select(b.cmp("olt", a, b.const(0.5)), small, large)
+
+
+# ---- the normal distribution
+def ndtr(b: Builder, x: str) -> str:
+    """exp(-a²/2) P((a - 4)/(a + 4))/(a + 4), a = |x|, below 0; 1 minus that above; near 0 1/2 + erf(x sqrt(1/2))/2."""
+    return _ndtr(b, x) if b.single else b.out_of_line("ndtr", _ndtr, x)
+
+
+def _ndtr(b: Builder, x: str) -> str:
+    """a² enters the exponential in two parts, the first of them exact."""
+    f = format_of(b)
+    a = clamp(b, b.abs(x), None, 14.5 if b.single else 38.6)
+    high = high_half(b, a)
+    s = b.mul(b.xmul(high, high), b.const(-0.5))
+    rest = b.mul(b.mul(b.xsub(high, a), b.xadd(high, a)), b.const(0.5))
+    n, bits = round_to_integer(b, s, LOG2E)
+    r = b.xadd(b.xfma(n, b.const(-f.ln2_high), s), b.fma(n, b.const(-f.ln2_low), rest))
+    q = b.add(r, b.mul(b.mul(r, r), poly(b, r, "EXP")))                          # exp(r) = 1 + q
+    t = b.div(b.const(1.0), b.xadd(a, b.const(4.0)))
+    u = b.mul(b.xsub(a, b.const(4.0)), t)
+    w = b.mul(poly(b, u, "MILLS" if b.single else "MILLS_LONG"), t)
+    tail = scale(b, b.fma(w, q, w), n, bits)
+    far = b.select(b.cmp("olt", x, b.const(0.0)), tail, b.xsub(b.const(1.0), tail))
+    v = b.mul(x, b.const(0.5**0.5))
+    half = b.mul(v, b.const(0.5))
+    near = b.xadd(b.const(0.5), b.fma(poly(b, b.mul(v, v), "ERF" if b.single else "ERF_ONE"), half, half))
+    return b.select(b.cmp("olt", a, b.const(1.125)), near, far)
 
 
 # ---- the gamma function
