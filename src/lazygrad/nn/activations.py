@@ -211,7 +211,7 @@ def mish(x: Term) -> Term:
 
     >>> import lazygrad as lg
     >>> lg.nn.mish(lg.asarray([-1000.0, 0.0, 30.0])).tolist()
-    [-0.0, 0.0, 30.0]
+    [0.0, 0.0, 30.0]
     """
     x = real("mish", x)
     x = above(x, -800)
