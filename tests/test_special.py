@@ -39,8 +39,8 @@ def test_functions_of_one_argument_are_scipys(name, x):
             a = x.astype(dtype)
             got = getattr(F, name)(lg.asarray(a))
             assert got.dtype == dtype
-            # composites and native code differ by some units in the last place; SciPy's ndtr has an error of some tens below 0
-            np.testing.assert_allclose(np.asarray(got), f(a), rtol=(40 if name == "ndtr" else 8) * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).tiny)
+            # composites and native code differ by some units in the last place; SciPy's ndtr has errors of x² / 2 below 0
+            np.testing.assert_allclose(np.asarray(got), f(a), rtol=(450 if name == "ndtr" and dtype == "float64" else 8) * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).tiny)
 
 
 @pytest.mark.parametrize("name", ["beta", "betaln", "poch", "jv", "yv", "iv", "kv", "ive", "kve", "gammainc", "gammaincc", "xlog1py", "rel_entr", "kl_div",
