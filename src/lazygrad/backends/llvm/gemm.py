@@ -15,7 +15,8 @@ from ...ir.record import record
 from .target import Target
 from .text import Function, Module, element, indices, suffix, typed
 
-DEPTH = 512                      # rows of a panel at most: 128 KiB of float32
+PANEL = 32 << 10                 # bytes of a panel at most: the inner loop finds it in the first cache
+DEPTH = 512                      # rows of a panel at most
 SHALLOW = 128                    # and where A is read across: a tile takes one line of memory in every row
 THIN = 3                         # columns of C from which vectors along them pay
 ROWS = {1: 12, 2: 12, 3: 8, 4: 6}                # of a tile, by its vectors in a row: with 32 registers
@@ -76,7 +77,8 @@ class _Product:
 
     def __init__(self, module: Module, name: str, g: Gemm, dtype: np.dtype, t: Tiling) -> None:
         self.module, self.g, self.t = module, g, t
-        self.kind, self.depth = element(dtype), SHALLOW if g.trans_a else DEPTH
+        self.kind = element(dtype)
+        self.depth = min(SHALLOW if g.trans_a else DEPTH, PANEL // (t.width * dtype.itemsize))
         self.fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %x) nounwind")
 
     def at(self, base: str, *terms: tuple[str | int, int]) -> str:
@@ -108,8 +110,9 @@ class _Product:
 
     def entry(self, a: str, b: str, c: str) -> None:
         """One entry of the batch: blocks of k."""
-        g = self.g
-        deep = g.k if g.k <= self.depth else self.depth
+        g, lanes = self.g, self.t.lanes
+        deep = -(-g.k // -(-g.k // self.depth))                # blocks of about one size
+        deep = g.k if deep == g.k else -(-deep // lanes) * lanes
         whole, rest = divmod(g.k, deep)
 
         def block(p: str, depth: int, more: bool) -> None:
@@ -194,6 +197,12 @@ def _tile_function(module: Module, name: str, kind: str, lanes: int, rows: int, 
     def offset(base: str, index: str) -> str:
         return fn.emit(f"getelementptr {kind}, ptr {base}, i64 {index}")
 
+    if not more:                                       # what is written below is on its way while the sums are made
+        module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for i in range(rows):
+            row = "%c" if i == 0 else offset("%c", fn.emit(f"mul i64 %ldc, {i}"))
+            for j in range(vectors):
+                fn.line(f"call void @llvm.prefetch.p0(ptr {row if j == 0 else offset(row, str(j * lanes))}, i32 1, i32 3, i32 1)")
     lines = ["%a"] if trans_a else [("%a" if i == 0 else offset("%a", fn.emit(f"mul i64 %lda, {i}"))) for i in range(rows)]
     with fn.loop("0", "%k", 1, [(vector, "zeroinitializer")] * (rows * vectors)) as l:
         row = offset("%b", fn.emit(f"mul i64 {l.i}, %ldb"))

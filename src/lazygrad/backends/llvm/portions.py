@@ -18,6 +18,7 @@ from .gemm import Tiling
 from .text import Function, Module
 
 SPEED = 400.0        # bytes of values that a core multiplies and adds in a nanosecond, about
+BYTE = 0.03          # nanoseconds to move one
 WORTH = 20_000.0     # nanoseconds of a product that is shared
 PORTION = 10_000.0   # of a portion, at least
 MOST = 64            # portions
@@ -40,7 +41,8 @@ def _ceil(n: int, d: int) -> int:
 
 def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
     """How to share a product, None where it is too little work. `t` None: BLAS multiplies."""
-    work = 2.0 * g.batch * g.m * g.n * g.k * dtype.itemsize / SPEED
+    n = g.n if t is None else _ceil(g.n, t.lanes) * t.lanes
+    work = g.batch * dtype.itemsize * (2.0 * g.m * n * g.k / SPEED + BYTE * (g.m * g.k + g.k * g.n + g.m * g.n))
     if work < WORTH:
         return None
     most = min(int(work / PORTION), MOST)
