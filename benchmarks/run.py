@@ -22,6 +22,7 @@ TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "1717
 
 
 def row(name: str) -> str:
+    import convnets
     import derivative_works
     import gpt
     import layers
@@ -37,6 +38,9 @@ def row(name: str) -> str:
         "chain1e7": ("the same, 1e7", lambda: works.chain(10_000_000), "lazygrad"),
         "entropy": ("softmax cross-entropy, 4096 × 1000, value and gradient", layers.cross_entropy, "lazygrad"),
         "norm": ("gelu(layer_norm(x)·w + b), 4096 × 768, value and gradients", layers.norm_gelu, "lazygrad"),
+        "lenet": ("LeNet-like CNN, batch 64, train step", convnets.lenet, "lazygrad"),
+        "residual64": ("residual block, 16 images, 64 channels of 56 × 56, 3 × 3, value and gradients", lambda: convnets.residual(64, 56), "lazygrad"),
+        "residual256": ("the same, 256 channels of 14 × 14", lambda: convnets.residual(256, 14), "lazygrad"),
         "rk4": ("1000 RK4 steps of 2 variables, batch 64: the loss", lambda: loops.rk4(False), "lazygrad"),
         "rk4grad": ("the same with gradients by 4 parameters", lambda: loops.rk4(True), "lazygrad"),
         "rnn": ("recurrent network, 200 steps of (32, 64), loss and gradients", loops.recurrent, "lazygrad"),
