@@ -196,7 +196,7 @@ def _innermost(runs, extents, order, outs, axis_of) -> int:
         if score[j] > score[best] and (extents[j] >= SHORT or extents[best] < SHORT):
             best = j
     if extents[best] < SHORT and any([o.monoid for o in outs]):
-        best = max(range(len(runs)), key=lambda j: (extents[j], j))
+        best = max(range(len(runs)), key=lambda j: (min(extents[j], SHORT), score[j], extents[j], j))
     return best
 
 
