@@ -391,3 +391,9 @@ def test_the_lines_of_new_terms_made_without_the_rule_are_the_users(graph):
     x * y
     for h in (y * x, x + 0.25, 0.25 + y, (y * y).tanh()):
         assert h.code is test_the_lines_of_new_terms_made_without_the_rule_are_the_users.__code__
+
+
+def test_changing_numbers_beside_a_constant_stay_of_no_graph(graph):
+    one, x = lg.full((), 1.0), graph.tensor([2.0])
+    for k in range(12):
+        assert ((one * (k + 0.5)) * x).item() == 2 * k + 1 and (lg.where(lg.full((), True), one, k + 0.5) * x).item() == 2

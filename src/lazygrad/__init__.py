@@ -38,7 +38,7 @@ __array_api_version__ = "2025.12"
 
 bool = dtypes.bool_
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
-SPACES = ("fft", "linalg", "nn", "numpy", "random", "sparse", "special", "testing", "tree")     # modules of further functions, imported when they are first named
+SPACES = ("fft", "linalg", "nn", "numpy", "random", "scipy", "sparse", "special", "testing", "tree")     # modules of further functions, imported when they are first named
 
 __all__ = [
     "Graph",

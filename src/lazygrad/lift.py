@@ -199,7 +199,7 @@ class Lifted:
             except TypeError:
                 plain = False
         if found is _MISSING:
-            if numbers and held and any(isinstance(_at(values, n), (int, float, complex)) and not isinstance(_at(values, n), bool) for n in numbers):
+            if numbers and first is not None and any(isinstance(_at(values, n), (int, float, complex)) and not isinstance(_at(values, n), bool) for n in numbers):
                 site = (id(self), *[k for k in key if isinstance(k, Term)], *[n for n, _ in numbers])
                 met = SITES[site] = SITES.get(site, 0) + 1
                 numbers_are_leaves = met > DISTINCT
@@ -297,7 +297,9 @@ class Lifted:
         return self.handle(found, held, code, at)
 
     def changing(self, x: Tensor, y: int | float) -> Tensor | None:
-        """A leaf for a number that keeps changing at this call, None for the first few numbers."""
+        """A leaf for a number that keeps changing at this call, None for the first few numbers, and beside what belongs to no graph."""
+        if x.term.graph is None:
+            return None
         site = (self.name, x.term, y.__class__)
         met = SITES[site] = SITES.get(site, 0) + 1
         return _number_leaf(y, x.term.aval.dtype, graph_of(x)) if met > DISTINCT else None
