@@ -13,7 +13,7 @@ pytest.importorskip("llvmlite")
 import lazygrad as lg
 from lazygrad import compiler, reference
 from lazygrad.backends import llvm
-from lazygrad.backends.llvm import convolution, jit, target, windows
+from lazygrad.backends.llvm import convolution, jit, portions, target, windows
 from lazygrad.backends.llvm.program import emit
 from lazygrad.ir.program import Conv, every
 from lazygrad.ir.term import Term, toposort
@@ -105,6 +105,31 @@ def test_blocks_of_rows_and_of_channels(monkeypatch):
         check((2, 11, 9, 17), (45, 11, 3, 3), padding=1, stride=(2, 1))
 
 
+def test_units_that_threads_share(monkeypatch):
+    """More chunks than threads, a last unit that is smaller, slots that are used again: the same bits for every number of threads."""
+    monkeypatch.setattr(portions, "WORTH", 0.0)
+    monkeypatch.setattr(portions, "PORTION", 1e-9)
+    before = lg.get_num_threads()
+    try:
+        for x, w, settings in (((5, 70, 11, 9), (45, 70, 3, 3), {"padding": 1}), ((3, 12, 40), (8, 6, 5), {"groups": 2}), ((9, 33, 6, 6), (40, 33, 1, 1), {}),
+                               ((1, 8, 600), (40, 8, 9), {"stride": 2})):
+            a, b = rng.normal(size=x).astype("f"), rng.normal(size=w).astype("f")
+            graph = lg.Graph()
+            leaves = [graph.tensor(a), graph.tensor(b)]
+            y = lg.nn.conv(*leaves, **settings)
+            outs = [y, *y.gradient(*leaves)]
+            roots, sources = terms(outs)
+            found = []
+            for threads in (1, 2, 4):
+                lg.set_num_threads(threads)
+                found += [Ran(roots, sources, [a, b]).outputs for _ in range(3)]
+            compare(lambda a, b, settings=settings: [(v := lg.nn.conv(a, b, **settings)), *v.gradient(a, b)], a, b)
+            for other in found[1:]:
+                assert all([np.array_equal(p, q) for p, q in zip(found[0], other, strict=True)])
+    finally:
+        lg.set_num_threads(before)
+
+
 def test_examples_and_channels_in_any_order():
     """Operands that are permutations are read where they lie, and results written where their permutation lies."""
     x, w = rng.normal(size=(6, 3, 12, 10)).astype("f"), rng.normal(size=(8, 6, 3, 3)).astype("f")
@@ -177,10 +202,10 @@ def step(n, c, o, sizes, taps, count, **more) -> Conv:
     step(1, 3, 64, (1024, 1024), (16, 16), (64, 64), stride=(16, 16)),
 ], ids=str)
 def test_scratch_memory_does_not_grow_with_the_data(v):
-    """Rows of x: a block, of the weights; tables, panels and sums: as large as the weights, times the channels of the result."""
+    """For everyone who works a block of rows of x and some sums; tables and panels as large as the weights."""
     lines = v.c * math.prod(v.taps) if windows.form(v) != windows.WEIGHTS else v.n * math.prod(v.count)
-    wide = -(-v.o // convolution.PANEL) * convolution.PANEL
-    assert convolution.scratch(v, f32) <= windows.BLOCK + 8 * lines + 4 * wide * (2 * lines + 4096) + (1 << 17)
+    wide = -(-v.o // windows.PANEL) * windows.PANEL
+    assert convolution.scratch(v, f32) <= 8 * lines + 4 * wide * (lines + 4096) + windows.SLOTS * (windows.BLOCK + 4 * wide * (lines / 4 + 4096) + (1 << 17))
 
 
 @pytest.mark.parametrize(("level", "register"), [("x86-64-v3", "ymm"), ("x86-64-v4", "zmm"), ("aarch64", ".4s")])

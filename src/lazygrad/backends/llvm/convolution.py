@@ -1,8 +1,9 @@
 """Convolutions as native code: products of tiles in registers, whose factors are windows that are never written out.
 
 In: a Conv step, its dtype, the Target. Out: a function `(ptr x, ptr w, ptr out, ptr scratch, ptr args)`, and the bytes of its scratch memory.
-Scratch memory holds a block of rows of x (`windows.BLOCK` bytes), tables of where windows and places begin in it, and, where channels of the result lie
-along the vectors, the weights in panels and the sums of a block.
+Scratch memory holds tables of where windows and places begin in a block of rows of x, where channels of the result lie along the vectors the weights in
+panels, and in a slot for everyone who works at the same time such a block (`windows.BLOCK` bytes), a panel of weights, sums. Threads share units:
+blocks of results of an example, or channels of the gradient of weights; no sum is ever divided.
 """
 
 from __future__ import annotations
@@ -15,44 +16,17 @@ import numpy as np
 
 from ...ir.program import Conv
 from . import convolution_tiles as tiles
-from . import gemm, windows
+from . import gemm, regions, windows
 from .target import Target
 from .text import Function, Module, element
-from .windows import COMPACT, POINTS, WEIGHTS, direct, frame
+from .windows import COMPACT, PANEL, POINTS, WEIGHTS, Parts, direct, frame
 
 DEPTH = 1200                     # products that a tile adds up at a time
-BESIDE = 512                     # places of several examples that are summed together
-PANEL = 64                       # channels of the result in a panel, of any target
-PAD = 4096                       # bytes behind every part of the scratch memory: vectors and squares run over its end
 
 
 def scratch(v: Conv, dtype: np.dtype) -> int:
     """The bytes of scratch memory of a step, whatever the target."""
-    return _Parts(v, dtype.itemsize).total
-
-
-class _Parts:
-    """Where the parts of the scratch memory begin, in bytes."""
-
-    def __init__(self, v: Conv, size: int) -> None:
-        f = frame(v, size)
-        taps, alone = math.prod(f.taps), direct(v)
-        self.wide = -(-v.o // PANEL) * PANEL
-        self.examples = 1                                # laid out together: where all places of several fit
-        if f.form == WEIGHTS and (f.rows, f.cols) == f.places[1:]:
-            self.examples = max(min(v.c, windows.BLOCK // (f.channels * f.channel * size), BESIDE // (f.rows * f.cols)), 1)
-        self.places = 0 if f.compact else self.examples * f.rows * f.cols
-        self.laid = 0 if alone else self.examples * f.channels * f.channel
-        lines = 0 if f.compact else (self.places if f.form == WEIGHTS else v.c * taps) + PANEL
-        sums = 0 if f.compact else self.places if f.form == POINTS else f.channels * taps
-        self.total = 0
-        sizes = (8 * (v.c if alone else f.channels * taps), 8 * self.places, self.laid * size, lines * self.wide * size, sums * self.wide * size)
-        self.starts = [self._part(n) for n in sizes]
-
-    def _part(self, nbytes: int) -> int:
-        start = self.total
-        self.total += -(-(nbytes + PAD) // 64) * 64 if nbytes else 0
-        return start
+    return Parts(v, dtype.itemsize).total
 
 
 def write(module: Module, name: str, v: Conv, dtype: np.dtype, target: Target) -> None:
@@ -68,7 +42,7 @@ class _Writer:
         self.kind, self.size = element(dtype), dtype.itemsize
         self.lanes, self.few = gemm.registers(dtype, target)
         self.vectors = 2 if self.few else 4
-        self.frame, self.parts = frame(v, self.size), _Parts(v, self.size)
+        self.frame, self.parts = frame(v, self.size), Parts(v, self.size)
         self.count = math.prod(self.frame.taps)
         self.fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %s, ptr %x) nounwind")
 
@@ -105,21 +79,6 @@ class _Writer:
         if total % size:
             body(str(total - total % size), total % size)
 
-    def starts(self, total: int, size: int, body: Callable[[str], None]) -> None:
-        """`body(start)` for parts of `size` that cover `total`: the last one begins so early that it is whole."""
-        count = -(-total // size)
-        if count * size == total or count == 1:
-            self.repeat(count, size, body)
-            return
-        self.module.declare("i64 @llvm.umin.i64(i64, i64)")
-        with self.fn.loop("0", str(count * size), size) as l:
-            body(self.fn.emit(f"call i64 @llvm.umin.i64(i64 {l.i}, i64 {total - size})"))
-
-    def blocks(self, body: Callable[[str, str, str], None]) -> None:
-        """`body(z, y, x)` for the first place of every block; results that two blocks have in common are made twice."""
-        (deep, high, wide), f = self.frame.places, self.frame
-        self.repeat(deep, 1, lambda z: self.starts(high, f.rows, lambda y: self.starts(wide, f.cols, lambda x: body(z, y, x))))
-
     def depths(self, total: int, body: Callable[[int, int], None]) -> None:
         """`body(start, length)` for as many products as a tile adds up at a time."""
         parts = -(-total // DEPTH)
@@ -138,15 +97,95 @@ class _Writer:
 
     # ---- parts that all forms have
     def write(self) -> None:
-        self.windows, self.places, self.laid, self.panels, self.sums = [self.at("%s", (n, 1), kind="i8") for n in self.parts.starts]
+        p = self.parts
+        self.locate()
         self.tables()
-        if self.parts.laid:                      # what stands between planes is multiplied too: numbers below the normal range would take long
-            self.zeros(self.laid, self.parts.laid)
-        self.repeat(self.v.groups, 1, self.group)
+        self.prepare()
+        if p.slots == 1:
+            self.own("0")
+            if p.laid:
+                self.zeros(self.laid, p.laid)
+            self.repeat(p.units, 1, self.unit)
+        else:
+            for i in range(1 + p.slots):
+                self.entry(self.busy, str(i), "0")
+            regions.launch(self.fn, self.name, [("ptr", f"%{n}") for n in "abcsx"], p.slots)
         self.module.functions.append(self.fn.text())
+        if p.slots > 1:
+            self.chunk()
+            self.module.functions.append(self.fn.text())
 
-    def group(self, g: str) -> None:
+    def locate(self) -> None:
+        """The parts of all."""
+        p = self.parts
+        self.busy, self.windows, self.places, self.panels = [self.at("%s", (n, 1), kind="i8") for n in (p.busy, p.table, p.places_at, p.panels)]
+
+    def own(self, slot: str) -> None:
+        """The parts of a slot."""
+        base = self.at("%s", (self.parts.slot, 1), (slot, self.parts.each), kind="i8")
+        self.laid, panels, self.sums = [self.at(base, (n, 1), kind="i8") for n in self.parts.own]
+        self.panels = panels if self.frame.form == WEIGHTS else self.panels
+
+    def chunk(self) -> None:
+        """A chunk of units, in the first slot that nobody is in."""
+        p, fn = self.parts, Function(self.module, f"define internal void @{self.name}.chunk(ptr %context, i64 %n) nounwind")
+        self.fn = fn
+        for i, name in enumerate("abcsx"):
+            fn.line(f"%{name} = load ptr, ptr {self.at('%context', (i, 1), kind='ptr')}, align 8")
+        self.locate()
+        self.module.declare("i64 @llvm.cttz.i64(i64, i1)")
+        fn.line("br label %look")
+        fn.begin("look")
+        taken = fn.emit(f"load atomic i64, ptr {self.busy} monotonic, align 8")
+        slot = fn.emit(f"call i64 @llvm.cttz.i64(i64 {fn.emit(f'xor i64 {taken}, -1')}, i1 true)")
+        bit = fn.emit(f"shl i64 1, {slot}")
+        pair = fn.emit(f"cmpxchg ptr {self.busy}, i64 {taken}, i64 {fn.emit(f'or i64 {taken}, {bit}')} acquire monotonic")
+        fn.line(f"br i1 {fn.emit(f'extractvalue {{ i64, i1 }} {pair}, 1')}, label %mine, label %look")
+        fn.begin("mine")
+        self.own(slot)
+        if p.laid:                               # what stands between planes is multiplied too: numbers below the normal range would take long
+            used = self.at(self.busy, (1, 1), (slot, 1), kind="i64")
+            clean = fn.emit(f"load i64, ptr {used}, align 8")
+            fn.line(f"br i1 {fn.emit(f'icmp eq i64 {clean}, 0')}, label %first, label %work")
+            fn.begin("first")
+            self.zeros(self.laid, p.laid)
+            fn.line(f"store i64 1, ptr {used}, align 8")
+            fn.line("br label %work")
+            fn.begin("work")
+        start = fn.emit(f"udiv i64 {self.times('%n', p.units)}, {p.slots}")
+        end = fn.emit(f"udiv i64 {self.times(self.plus('%n', 1), p.units)}, {p.slots}")
+        with fn.loop(start, end) as l:
+            self.unit(l.i)
+        fn.line(f"atomicrmw xor ptr {self.busy}, i64 {bit} release")
+
+    def prepare(self) -> None:
+        """What is done once, before the units."""
+
+    def unit(self, u: str) -> None:
         raise NotImplementedError
+
+    def digits(self, u: str, *counts: int) -> list[str]:
+        """A number by its places: the last one counts fastest, the first has no end."""
+        out: list[str] = []
+        for n in reversed(counts):
+            out.append("0" if n == 1 else self.fn.emit(f"urem i64 {u}, {n}"))
+            u = u if n == 1 else self.fn.emit(f"udiv i64 {u}, {n}")
+        return [u, *reversed(out)]
+
+    def block(self, u: str) -> tuple[str, str, str, str, str]:
+        """(group, example, first place) of a block of results. The last one along an axis begins so early that it is whole: results that it has in
+        common with the one before are made twice.
+        """
+        (deep, high, wide), f = self.frame.places, self.frame
+        g, n, z, y, x = self.digits(u, self.v.n, deep, -(-high // f.rows), -(-wide // f.cols))
+        return g, n, z, self.begin(y, f.rows, high), self.begin(x, f.cols, wide)
+
+    def begin(self, i: str, size: int, total: int) -> str:
+        start = self.times(i, size)
+        if total % size == 0:
+            return start
+        self.module.declare("i64 @llvm.umin.i64(i64, i64)")
+        return self.fn.emit(f"call i64 @llvm.umin.i64(i64 {start}, i64 {total - size})")
 
     def tables(self) -> None:
         """Where the windows of a block begin, for every channel and tap; and from there its places."""
@@ -187,27 +226,22 @@ class _Writer:
 class _Compact(_Writer):
     """Few channels of the result, or single elements as windows: places lie along the vectors."""
 
-    def group(self, g: str) -> None:
+    def unit(self, u: str) -> None:
         v, f = self.v, self.frame
-        w = self.at("%b", (g, v.w_steps[0]))
-
-        def example(n: str) -> None:
+        if direct(v):
+            g, n = self.digits(u, v.n)
             x, out = self.at("%a", (n, v.x_steps[0]), (g, v.x_steps[1])), self.at("%c", (n, v.out_steps[0]), (g, v.out_steps[1]))
-            if direct(v):
-                self.product(w, x, out, v.c, math.prod(v.count), False)
-                return
+            self.product(self.at("%b", (g, v.w_steps[0])), x, out, v.c, math.prod(v.count), False)
+            return
+        g, n, *first = self.block(u)
+        x, w = self.at("%a", (n, v.x_steps[0]), (g, v.x_steps[1])), self.at("%b", (g, v.w_steps[0]))
+        out = self.at("%c", (n, v.out_steps[0]), (g, v.out_steps[1]), *zip(first, (f.places[1] * f.places[2], f.places[2], 1), strict=True))
 
-            def block(z: str, y: str, c: str) -> None:
-                def channels(first: str, count: int, more: bool) -> None:
-                    self.lay(self.at(x, (first, v.x_steps[2])), self.laid, count, v.x_steps[2], z, y, c)
-                    self.product(self.at(w, (first, self.count)), self.laid, place, count * self.count, f.rows * f.cols, more)
+        def channels(c: str, count: int, more: bool) -> None:
+            self.lay(self.at(x, (c, v.x_steps[2])), self.laid, count, v.x_steps[2], *first)
+            self.product(self.at(w, (c, self.count)), self.laid, out, count * self.count, f.rows * f.cols, more)
 
-                place = self.at(out, (z, f.places[1] * f.places[2]), (y, f.places[2]), (c, 1))
-                self.in_channels(channels)
-
-            self.blocks(block)
-
-        self.repeat(v.n, 1, example)
+        self.in_channels(channels)
 
     def product(self, w: str, rows: str, out: str, depth: int, places: int, more: bool) -> None:
         """out (o, places) (+)= w (o, depth) times the rows that the table names."""
@@ -233,37 +267,33 @@ class _Compact(_Writer):
 class _Points(_Writer):
     """Channels of the result lie along the vectors: the weights become panels once, the sums of a block are turned at its end."""
 
-    def group(self, g: str) -> None:
-        v, f = self.v, self.frame
-        w, lines = self.at("%b", (g, v.w_steps[0])), v.c * self.count
+    def prepare(self) -> None:
+        v, lines = self.v, self.v.c * self.count
 
-        def panel(o: str, some: int) -> None:
-            width = -(-some // self.lanes) * self.lanes
-            self.call(gemm.across(self.module, self.kind, self.lanes), [self.at(w, (o, v.w_steps[1])), self.at(self.panels, (o, lines))],
-                      [lines, v.w_steps[1], some, width])
+        def group(g: str) -> None:
+            def panel(o: str, some: int) -> None:
+                source, to = self.at("%b", (g, v.w_steps[0]), (o, v.w_steps[1])), self.at(self.panels, (g, (lines + PANEL) * self.parts.wide), (o, lines))
+                self.call(gemm.across(self.module, self.kind, self.lanes), [source, to], [lines, v.w_steps[1], some, -(-some // self.lanes) * self.lanes])
 
-        self.parted(v.o, self.lanes * self.vectors, panel)
-        many, wide = f.rows * f.cols, self.parts.wide
+            self.parted(v.o, self.lanes * self.vectors, panel)
 
-        def example(n: str) -> None:
-            x, out = self.at("%a", (n, v.x_steps[0]), (g, v.x_steps[1])), self.at("%c", (n, v.out_steps[0]), (g, v.out_steps[1]))
+        self.repeat(v.groups, 1, group)
 
-            def block(z: str, y: str, c: str) -> None:
-                def channels(first: str, count: int, more: bool) -> None:
-                    self.lay(self.at(x, (first, v.x_steps[2])), self.laid, count, v.x_steps[2], z, y, c)
-                    self.parted(v.o, self.lanes * self.vectors, lambda o, some: self.depths(
-                        count * self.count, lambda start, length: product(o, some, first, start, length, more or start > 0)))
+    def unit(self, u: str) -> None:
+        v, f, wide = self.v, self.frame, self.parts.wide
+        g, n, *first = self.block(u)
+        lines, many = v.c * self.count, f.rows * f.cols
+        x, panels = self.at("%a", (n, v.x_steps[0]), (g, v.x_steps[1])), self.at(self.panels, (g, (lines + PANEL) * wide))
 
-                self.in_channels(channels)
-                place = self.at(out, (z, f.places[1] * f.places[2]), (y, f.places[2]), (c, 1))
-                self.call(tiles.turned(self.module, self.kind, self.lanes), [self.sums, place], [many, v.o, wide, v.out_steps[2]])
+        def channels(c: str, count: int, more: bool) -> None:
+            self.lay(self.at(x, (c, v.x_steps[2])), self.laid, count, v.x_steps[2], *first)
+            self.parted(v.o, self.lanes * self.vectors, lambda o, some: self.depths(
+                count * self.count, lambda start, length: product(o, some, c, start, length, more or start > 0)))
 
-            self.blocks(block)
-
-        def product(o: str, some: int, first: str, start: int, length: int, more: bool) -> None:
+        def product(o: str, some: int, c: str, start: int, length: int, more: bool) -> None:
             vectors = -(-some // self.lanes)
             table = self.at(self.windows, (start, 1), kind="i64")
-            weights = self.at(self.panels, (o, lines), (first, self.count * vectors * self.lanes), (start, vectors * self.lanes))
+            weights = self.at(panels, (o, lines), (c, self.count * vectors * self.lanes), (start, vectors * self.lanes))
 
             def tile(p: str, high: int) -> None:
                 name = tiles.points(self.module, self.kind, self.lanes, high, vectors, more)
@@ -271,14 +301,27 @@ class _Points(_Writer):
 
             self.parted(many, self.shape(many, vectors), tile)
 
-        self.repeat(v.n, 1, example)
+        self.in_channels(channels)
+        out = self.at("%c", (n, v.out_steps[0]), (g, v.out_steps[1]), *zip(first, (f.places[1] * f.places[2], f.places[2], 1), strict=True))
+        self.call(tiles.turned(self.module, self.kind, self.lanes), [self.sums, out], [many, v.o, wide, v.out_steps[2]])
 
 
 class _Weights(_Writer):
     """More taps than results: the results of each channel are rows, and the weights of some places become panels."""
 
-    def group(self, g: str) -> None:
-        self.parted(self.v.n, self.frame.channels, lambda n, count: self.channels(g, n, count))
+    def unit(self, u: str) -> None:
+        size, n, fn = self.frame.channels, self.v.n, self.fn
+        g, block = self.digits(u, -(-n // size))
+        if n % size == 0 or n < size:
+            self.channels(g, self.times(block, size), min(n, size))
+            return
+        whole, rest, done = fn.fresh("whole"), fn.fresh("rest"), fn.fresh("done")
+        fn.line(f"br i1 {fn.emit(f'icmp ult i64 {block}, {n // size}')}, label %{whole}, label %{rest}")
+        for label, count in ((whole, size), (rest, n % size)):
+            fn.begin(label)
+            self.channels(g, self.times(block, size), count)
+            fn.line(f"br label %{done}")
+        fn.begin(done)
 
     def channels(self, g: str, first: str, count: int) -> None:
         """The results of a block of channels: sums over all examples and places."""

@@ -11,13 +11,18 @@ import numpy as np
 
 from ...ir.program import Conv
 from ...ir.record import record
-from . import gemm
+from . import gemm, portions
 from .text import Function, Module, suffix, typed
 
 BLOCK = 768 << 10                # bytes of rows of x that are laid out at a time
 LINE = 512                       # places of a row at a time, at most
 COPIES = 24                      # vectors of the copies of a row that are written out
+BESIDE = 512                     # places of several examples that are summed together
+PANEL = 64                       # channels of the result in a panel, of any target
+SLOTS = 8                        # chunks of units that threads share, at most
+PAD = 4096                       # bytes behind every part of the scratch memory: vectors and squares run over its end
 ROOM = 16                        # elements: a vector of every target
+SHARED, FEW = 4, 32              # blocks of channels of a gradient of weights that threads may share, none of fewer
 MANY = 32                        # channels of the result from which they lie along the vectors
 
 COMPACT, POINTS, WEIGHTS = "compact", "points", "weights"
@@ -113,13 +118,48 @@ def frame(v: Conv, size: int) -> Frame:
     def nbytes(rows: int) -> int:
         return taps[0] * copies * len(phases) * (height(rows) * width + ROOM) * size
 
-    channels = max(min(v.n if kind == WEIGHTS else v.c, BLOCK // nbytes(1)), 1)
+    every = v.c if kind != WEIGHTS else max(-(-v.n // SHARED), min(v.n, FEW))
+    channels = max(min(every, BLOCK // nbytes(1)), 1)
     rows = 1
     if cols == places[2]:
         while rows < places[1] and nbytes(rows + 1) * channels <= BLOCK:
             rows += 1
         rows = -(-places[1] // -(-places[1] // rows))
     return Frame(kind, sizes, places, taps, steps, apart, low, rows, cols, channels, copies, phases, height(rows), width)
+
+
+# ---- scratch memory ----------------------------------------------------------------------------------------------------------------
+
+class Parts:
+    """Where the parts of the scratch memory begin, in bytes: those of all, and in each of `slots` slots those of one who works."""
+
+    def __init__(self, v: Conv, size: int) -> None:
+        f = frame(v, size)
+        taps, alone = math.prod(f.taps), direct(v)
+        self.wide = -(-v.o // PANEL) * PANEL
+        self.examples = 1                                # laid out together: where all places of several fit
+        if f.form == WEIGHTS and (f.rows, f.cols) == f.places[1:]:
+            self.examples = max(min(v.c, BLOCK // (f.channels * f.channel * size), BESIDE // (f.rows * f.cols)), 1)
+        self.places = 0 if f.compact else self.examples * f.rows * f.cols
+        self.laid = 0 if alone else self.examples * f.channels * f.channel
+        high, broad = -(-f.places[1] // f.rows), -(-f.places[2] // f.cols)
+        self.units = v.groups * (-(-v.n // f.channels) if f.form == WEIGHTS else v.n * (1 if alone else f.places[0] * high * broad))
+        work = 2.0 * v.n * v.groups * v.o * v.c * math.prod(v.taps) * math.prod(v.count) * size / portions.SPEED
+        self.slots = 1 if work < portions.WORTH else max(min(self.units, int(work / portions.PORTION), SLOTS), 1)
+        panels = (v.c * taps if f.form == POINTS else self.places) + PANEL
+        sums = 0 if f.compact else self.places if f.form == POINTS else f.channels * taps
+        self.total = 0
+        self.busy, self.table, self.places_at, self.panels = [self._part(n) for n in (
+            8 * (1 + self.slots), 8 * (v.c if alone else f.channels * taps), 8 * self.places, v.groups * panels * self.wide * size * (f.form == POINTS))]
+        self.slot, self.total = self.total, 0
+        own = (self.laid * size, panels * self.wide * size * (f.form == WEIGHTS), sums * self.wide * size)
+        self.own = [self._part(n) for n in own]
+        self.each, self.total = self.total, self.slot + self.slots * self.total
+
+    def _part(self, nbytes: int) -> int:
+        start = self.total
+        self.total += -(-(nbytes + PAD) // 64) * 64 if nbytes else 0
+        return start
 
 
 # ---- the layout of a block ------------------------------------------------------------------------------------------------------
