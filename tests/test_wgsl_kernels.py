@@ -53,7 +53,7 @@ def check(device, kernel, arrays, traits, aliases=None, exact=False):
     shader = kernels.shader(kernel, traits, tuple(a.size for a in arrays), aliases)
     wide = any(t in shader.source for t in ("i64", "u64", "f64"))
     if not wide:
-        assert tint.check(shader.source) == "", shader.source
+        assert tint.check(shader.source, portable=len(shader.bindings) <= 7) == "", shader.source
     same = range(len(arrays)) if aliases is None else aliases
     buffers, expected = [], []
     for p, a in enumerate(arrays):
@@ -354,8 +354,54 @@ def test_segments(device, traits, offset):
     out = nan(n)
     out[0] = 5
     s = check(device, kernel([f4, f4], {1}, grid([r], body)), [normal(n), out], small)
-    assert s.segment_bytes == 512
-    assert [b.segment for b in s.bindings] == [0, 1, 2] * 2
+    assert s.segment_bytes == 512 and len(s.grids) == 3
+    assert [b.segment for b in s.bindings] == [0, *[1] * offset] * 2, "a launch sees as many as its rows touch"
+
+
+WINDOWS = {                      # make(index of element (i, j), the same turned, i, j) -> where x is read
+    "in order": lambda at, turned, i, j: at,
+    "turned": lambda at, turned, i, j: turned,
+    "backwards": lambda at, turned, i, j: S.iadd(S.imul(at, -1), S.index(30 * 44 - 1)),
+    "rows": lambda at, turned, i, j: i,
+    "columns": lambda at, turned, i, j: j,
+    "in blocks": lambda at, turned, i, j: S.iadd(S.imul(S.ifloordiv(at, 220), 220), S.imod(S.iadd(at, S.index(110)), 220)),
+    "as data say": lambda at, turned, i, j: S.load(3, at, i4),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@BOTH
+def test_launches_see_parts_of_buffers_of_several_bindings(device, traits, name):
+    """Elementwise kernels, rows and columns of more segments than the device has bindings, read in any order."""
+    r, c = 30, 44
+    small = changed(traits, binding=256, alignment=32, bindings=36)
+    i, j, at = rows(r, c)
+    turned = S.iadd(S.imul(j, r), i)
+    there = WINDOWS[name](at, turned, i, j)
+    data = [normal(r * c), normal(r * c, dtype=np.dtype("f2")), nan(r * c), rng.integers(0, r * c, r * c).astype(i4)]
+    value = S.apply("add", S.load(0, there, f4), S.cast(S.load(1, at, f2), f4))
+    k = kernel([f4, f2, f4, i4], {2}, grid([r, c], [Store(2, at, value)]))
+    s = check(device, k, data, small)
+    assert len(s.bindings) <= (6 if name in ("in order", "rows", "columns") else 36) and len(s.grids) > 1
+    flat = S.var("i", r * c)
+    k = kernel([f4, f2, f4, i4], {2}, grid([r * c], [Store(2, flat, S.apply("mul", S.load(0, flat, f4), S.cast(S.load(1, flat, f2), f4)))], True))
+    assert len(check(device, k, data, small).bindings) == 3
+    if name != "as data say":
+        loop = Loop("j", c, "vector", (Accumulate("s", S.load(0, there, f4)),), (Carry("s", "add", f4),))
+        check(device, kernel([f4, f4], {1}, grid([r], [loop, Store(1, i, S.carry("s", f4))])), [data[0], nan(r)], small)
+        loop = Loop("i", r, "vector", (Accumulate("s", S.load(0, there, f4)),), (Carry("s", "add", f4),))
+        check(device, kernel([f4, f4], {1}, grid([c], [loop, Store(1, j, S.carry("s", f4))], names="j")), [data[0], nan(c)], small)
+
+
+def test_windows_and_long_work_and_tall_grids_together(device):
+    n = 1 << 17
+    small = changed(GROUPS, binding=1 << 18, alignment=32)
+    i = S.var("i", n)
+    k = kernel([f4, f8], {1}, grid([n], [Store(1, i, S.cast(S.load(0, i, f4), f8))]), work=int(1e11))
+    s = check(device, k, [normal(n), nan(n, f8)], small)
+    assert len(s.bindings) == 2 and len(s.grids) == len(s.words) > 4
+    loop = Loop("k", 3, "serial", (Accumulate("s", S.load(0, S.imod(S.iadd(i, S.var("k", 3)), n), f4)),), (Carry("s", "add", f4),))
+    check(device, kernel([f4, f4], {1}, grid([n], [loop, Store(1, i, S.carry("s", f4))])), [normal(n), nan(n)], small)
 
 
 @BOTH

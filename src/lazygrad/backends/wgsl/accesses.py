@@ -65,9 +65,10 @@ class Plan:
 
 
 class Facts:
-    """What is known of the Scalars of one kernel, found once each."""
+    """What is known of the Scalars of one kernel, found once each. `within`: (first, last) of loop variables that take fewer values."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: dict[str, tuple[int, int]] | None = None) -> None:
+        self._within = within or {}
         self._names: dict[Scalar, frozenset[str]] = {}
         self._ranges: dict[Scalar, tuple[int, int] | None] = {}
         self._slopes: dict[tuple[Scalar, Lane], int | None] = {}
@@ -137,6 +138,12 @@ class Facts:
     def _range(self, x: Scalar) -> tuple[int, int] | None:
         known = [self._ranges[a] for a in x.args]
         if x.op in INDEX:
+            if x.op is VAR:
+                return self._within.get(x.params[0]) or bounds(x)
+            if x.op is FLOORDIV and known[0] is not None:
+                return known[0][0] // x.params[0], known[0][1] // x.params[0]
+            if x.op is MOD and known[0] is not None and known[0][0] // x.params[0] == known[0][1] // x.params[0]:
+                return known[0][0] % x.params[0], known[0][1] % x.params[0]
             if x.op is not LINEAR or None in known:
                 return (0, x.params[0] - 1) if x.op is MOD else bounds(x)
             low = high = x.params[0]

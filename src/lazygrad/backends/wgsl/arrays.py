@@ -32,6 +32,7 @@ class Array:
         self.entry = self.element if self.pack == 1 else f"vec{self.pack}<{self.element}>"
         self.per = segment // (item * self.pack)               # entries of a segment
         self.segments = max(1, -(-size * item // segment))
+        self.width, self.base = self.segments, ""              # segments that are bound, and WGSL: the first entry of the first
         self.reads = False
 
     @property
@@ -42,10 +43,14 @@ class Array:
     # ---- entries
     def get(self, i: str) -> str:
         self.reads = True
-        return f"{self.name}[{i}]" if self.segments == 1 else f"get_{self.name}({i})"
+        return f"{self.name}[{self._inside(i)}]" if self.width == 1 else f"get_{self.name}({self._inside(i)})"
 
     def put(self, i: str, value: str) -> str:
-        return f"{self.name}[{i}] = {value};" if self.segments == 1 else f"put_{self.name}({i}, {value});"
+        return f"{self.name}[{self._inside(i)}] = {value};" if self.width == 1 else f"put_{self.name}({self._inside(i)}, {value});"
+
+    def _inside(self, i: str) -> str:
+        """Entry i, counted from the first that is bound."""
+        return f"({i}) - {self.base}" if self.base else i
 
     # ---- elements
     def load(self, i: str) -> str:
@@ -72,15 +77,15 @@ class Array:
 
     # ---- declarations
     def names(self) -> list[str]:
-        return [self.name] if self.segments == 1 else [f"{self.name}_{s}" for s in range(self.segments)]
+        return [self.name] if self.width == 1 else [f"{self.name}_{s}" for s in range(self.width)]
 
     def functions(self) -> list[str]:
         """The choice of a segment by index."""
-        if self.segments == 1:
+        if self.width == 1:
             return []
         out, names = [], self.names()
         cases = [(f"  if (i < {(s + 1) * self.per}u) {{ ", "i" if s == 0 else f"i - {s * self.per}u", " }")
-                 for s in range(self.segments)]
+                 for s in range(self.width)]
         cases[-1] = ("  ", cases[-1][1], "")
         if self.reads:
             lines = [f"{head}return {n}[{i}];{tail}" for n, (head, i, tail) in zip(names, cases, strict=True)]
@@ -99,8 +104,26 @@ class Arrays:
         most = max([-(-sizes[p] * stored(dtypes[p]).itemsize // 16) * 16 for p in used], default=0)
         self.segment = WHOLE if most <= traits.binding else power_below(traits.binding)
         self.by_param = {p: Array(p, dtypes[p], sizes[p], p in packed, p in written, self.segment) for p in used}
+        self.windows = False
         for p in used:
             module.use(dtypes[p])
+
+    @property
+    def several(self) -> bool:
+        """Whether some buffer takes several bindings."""
+        return any([a.segments > 1 for a in self.by_param.values()])
+
+    def look_through(self, widths: dict[int, int]) -> None:
+        """Bind only so many segments of each parameter; a launch's uniform says which (see `windows`)."""
+        self.windows = True
+        for n, a in enumerate(self.by_param.values(), 2):
+            a.width = widths[a.param]
+            a.base = f"launch[{n // 4}].{'xyzw'[n % 4]}" if a.segments > a.width else ""
+
+    @property
+    def first(self) -> str:
+        """WGSL: the number of a launch's first step."""
+        return "launch[0].x" if self.windows else "launch.x"
 
     def declare(self, faults: bool, launch: bool) -> tuple[list[str], tuple[Binding, ...]]:
         """The lines that declare all bindings, and the Bindings of the buffers."""
@@ -113,7 +136,8 @@ class Arrays:
         if faults:
             lines.append(f"@group(0) @binding({len(bindings)}) var<storage, read_write> faults: array<atomic<u32>>;")
         if launch:
-            lines.append(f"@group(0) @binding({len(bindings) + faults}) var<uniform> launch: vec4<u32>;")
+            kind = f"array<vec4<u32>, {-(-(2 + len(self.by_param)) // 4)}>" if self.windows else "vec4<u32>"
+            lines.append(f"@group(0) @binding({len(bindings) + faults}) var<uniform> launch: {kind};")
         for a in self.by_param.values():
             lines += a.functions()
         return lines, tuple(bindings)

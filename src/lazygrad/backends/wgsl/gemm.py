@@ -15,6 +15,7 @@ from ...errors import DeviceError
 from ...ir.kernel import Kernel
 from ...ir.program import Gemm
 from ...ir.record import changed, record
+from . import windows
 from .arrays import Arrays
 from .gemm_result import Epilogue, output_packed, store
 from .gemm_text import Choice, Factor, direct, shared_quads, tiles
@@ -170,6 +171,8 @@ def shader(gemm: Gemm, dtype: np.dtype, traits: Traits, epilogue: Kernel | None,
         packed |= after.packed
     module = Module(traits)
     arrays = Arrays(dtypes, sizes, used, written, frozenset(packed), traits, module)
+    tiles_m, tiles_n = -(-g.m // c.bm), -(-g.n // c.bn)
+    looks, inner = _looks(p, c, arrays, after)
     a = Factor(arrays.by_param[p.a], "base_a", g.k if along[0] else g.m, g.lda, along[0])
     b = Factor(arrays.by_param[p.b], "base_b", g.k if along[1] else g.n, g.ldb, along[1])
     finish = store(g, dtype, arrays) if after is None else after.function(dtype, arrays, module)
@@ -179,27 +182,74 @@ def shader(gemm: Gemm, dtype: np.dtype, traits: Traits, epilogue: Kernel | None,
         above, main = direct(a, b, g.m, g.n, g.k, c, type_name(dtype))
     functions = [*a.functions(), *b.functions(), *above, *finish]
 
-    tiles_m, tiles_n = -(-g.m // c.bm), -(-g.n // c.bn)
     total = tiles_m * tiles_n * g.batch
-    grids = launches(total, max(WORK[traits.software] // (2 * c.bm * c.bn * g.k), 1))
+    most = max(WORK[traits.software] // (2 * c.bm * c.bn * g.k), 1)
+    parts = [(0, total)] if looks is None else [(first * inner, end * inner) for first, end in looks.parts]
+    grids = tuple([(x, y, z, first + at) for first, end in parts for x, y, z, at in launches(end - first, most)])
+    part_of = [k for k, (first, end) in enumerate(parts) for _ in launches(end - first, most)]
     faults = after is not None and after.faults
-    declarations, bindings = arrays.declare(faults, len(grids) > 1)
+    several = len(grids) > 1 or looks is not None
+    declarations, bindings = arrays.declare(faults, several)
     if len(bindings) + faults > traits.bindings:
         wrong = (f"it needs {len(bindings) + faults} bindings of at most {traits.binding} bytes, and this device has "
                  f"{traits.bindings}")
         raise DeviceError("matmul", f"({g.m}, {g.k}) @ ({g.k}, {g.n})", wrong, "use smaller tensors")
     lines = [*declarations, *functions]
-    start = "launch.x + " if len(grids) > 1 else ""
+    start = f"{arrays.first} + " if several else ""
     tall = any([y > 1 for _, y, _, _ in grids])
+    end = f"{total}u" if looks is None else "launch[0].y"
     lines += [f"@compute @workgroup_size({c.threads})",
               "fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) li: u32) {",
               f"let group = {start}wg.x{f' + wg.y * {GRID}u' if tall else ''};",
-              *([f"if (group >= {total}u) {{ return; }}"] if tall else []),
+              *([f"if (group >= {end}) {{ return; }}"] if tall else []),
               f"let tile_col = group % {tiles_n}u; let tile_row = group / {tiles_n}u % {tiles_m}u;",
               f"let batch = group / {tiles_n * tiles_m}u;",
               f"let base_a = batch * {g.a_step}u + {g.a_offset}u; let base_b = batch * {g.b_step}u + {g.b_offset}u;",
               *main, "}"]
-    return Shader(module.text() + "\n".join(lines) + "\n", bindings, grids, faults, arrays.segment)
+    text = module.text() + "\n".join(lines) + "\n"
+    if looks is None:
+        return Shader(text, bindings, grids, faults, arrays.segment)
+    words = [windows.words(arrays, looks, k, grid[3], parts[k][1]) for k, grid in zip(part_of, grids, strict=True)]
+    return Shader(text, bindings, grids, faults, arrays.segment, tuple([looks.firsts[k] for k in part_of]), tuple(words))
+
+
+def _looks(p: Product, c: Choice, arrays: Arrays, after: Epilogue | None) -> tuple[windows.Cut | None, int]:
+    """Where the tiles are cut so that launches see parts of buffers of several bindings, and how many tiles a unit of that is: rows of
+    tiles, of all batches, or tiles of the only row."""
+    g = p.gemm
+    down, across = -(-g.m // c.bm), -(-g.n // c.bn)
+    if not arrays.several:
+        return None, 1
+    rows = g.batch * down > 1
+
+    def touched(first: int, end: int) -> windows.Touched:
+        last, batches, high, wide = end - 1, (0, 0), (0, g.m - 1), (0, g.n - 1)
+        if rows:
+            batches = first // down, last // down
+            if batches[0] == batches[1]:
+                high = first % down * c.bm, min((last % down + 1) * c.bm, g.m) - 1
+        else:
+            wide = first * c.bn, min(end * c.bn, g.n) - 1
+
+        def span(offset: int, step: int, lines: tuple[int, int], stride: int, along: tuple[int, int]) -> tuple[int, int]:
+            return (offset + batches[0] * step + lines[0] * stride + along[0], offset + batches[1] * step + lines[1] * stride + along[1])
+
+        k = 0, g.k - 1
+        found: dict[int, tuple[int, int] | None] = {}
+        a = span(g.a_offset, g.a_step, *((k, g.lda, high) if g.trans_a else (high, g.lda, k)))
+        b = span(g.b_offset, g.b_step, *((wide, g.ldb, k) if g.trans_b else (k, g.ldb, wide)))
+        for param, more in ((p.a, a), (p.b, b)):
+            found[param] = windows.both(found.get(param, more), more)
+        if after is None:
+            found[2] = span(g.c_offset, g.c_step, high, g.ldc, wide)
+        else:
+            for param, more in after.touched(batches, high, wide).items():
+                found[param] = windows.both(found.get(param, more), more)
+        return found
+
+    made = windows.cut(arrays, g.batch * down if rows else across, touched)
+    arrays.look_through(made.widths)
+    return made, across if rows else 1
 
 
 def launches(total: int, most: int) -> tuple[tuple[int, int, int, int], ...]:

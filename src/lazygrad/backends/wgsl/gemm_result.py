@@ -15,6 +15,7 @@ import numpy as np
 from ...ir.kernel import Check, Kernel, Loop
 from ...ir.program import Gemm
 from ...ir.scalar import LOAD, Scalar
+from . import windows
 from .accesses import GATHERS, Facts, Lane, Plan, Planner, below, roots
 from .arrays import Arrays
 from .kernels import Writer
@@ -84,9 +85,14 @@ class Epilogue:
         quads = g.n % 4 == 0 and not any([a.writes and slope == 0 for a, slope in slopes])
         quads = quads and sum([slope != 0 and not planner.quad(a, lane) for a, slope in slopes]) <= GATHERS
         self.lane = lane if quads else None
-        self.used = sorted({a.buffer for a, _ in slopes})
+        self.accesses = [a for a, _ in slopes]
+        self.used = sorted({a.buffer for a in self.accesses})
         self.packed = planner.packed(lane, frozenset()) - {-1} if quads else frozenset()
         self.faults = any([isinstance(s, Check) for s in kernel.body])
+
+    def touched(self, *spans: tuple[int, int]) -> windows.Touched:
+        """The elements of each parameter that batches, rows and columns from the first to the last read and write."""
+        return windows.touched(self.accesses, Facts(dict(zip(self.variables, spans, strict=True))))
 
     def function(self, dtype: np.dtype, arrays: Arrays, module: Module) -> list[str]:
         """`finish`, and what it calls."""

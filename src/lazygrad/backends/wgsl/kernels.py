@@ -16,8 +16,8 @@ from ...ir.kernel import Accumulate, Assign, Carry, Check, Combine, Kernel, Loop
 from ...ir.record import changed
 from ...ir.scalar import LOAD
 from ..monoids import identity
-from . import scalars
-from .accesses import TURNS, Facts, Lane, Plan, Planner, below, loops_of, roots, runs
+from . import scalars, windows
+from .accesses import TURNS, Access, Facts, Lane, Plan, Planner, below, loops_of, roots, runs
 from .arrays import Arrays, power_below
 from .text import Builder, Module, load_value, type_name
 from .traits import GRID, Shader, Traits
@@ -49,7 +49,7 @@ def shader(kernel: Kernel, traits: Traits, sizes: Sequence[int], aliases: Sequen
     module = Module(traits)
     used = sorted({a.buffer for a in planner.accesses})
     arrays = Arrays([p.dtype for p in kernel.params], sizes, used, written, plan.packed, traits, module)
-    return Writer(kernel, traits, plan, Values(module, arrays, same, written, facts)).shader()
+    return Writer(kernel, traits, plan, Values(module, arrays, same, written, facts), planner.accesses).shader()
 
 
 def shared_threads(kernel: Kernel, traits: Traits, aliases: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -66,8 +66,9 @@ def shared_threads(kernel: Kernel, traits: Traits, aliases: Sequence[int] | None
 class Writer:
     """One shader being written. `state[name]`: the WGSL variable to which a carry's values are added at present."""
 
-    def __init__(self, kernel: Kernel, traits: Traits, plan: Plan, values: Values) -> None:
-        self.kernel, self.traits, self.plan, self.values = kernel, traits, plan, values
+    def __init__(self, kernel: Kernel, traits: Traits, plan: Plan, values: Values, accesses: Sequence[Access] = ()) -> None:
+        self.kernel, self.traits, self.plan, self.values, self.accesses = kernel, traits, plan, values, accesses
+        self.looks: windows.Cut | None = None        # how launches see buffers of several bindings
         self.module, self.arrays = values.module, values.arrays
         self.carries: dict[str, Carry] = {}
         self.state: dict[str, str] = {}
@@ -97,9 +98,10 @@ class Writer:
         groups = -(-steps // per)
         limit = SOFTWARE_WORK if self.traits.software else WORK
         most = -(-groups // max(1, math.ceil(self.kernel.work / limit), -(-groups // GRID**2)))
-        launches = [(first, min(most, groups - first)) for first in range(0, groups, most)]
-        grids = tuple([(min(n, GRID), -(-n // GRID), 1, first * per) for first, n in launches])
-        many, tall = len(grids) > 1, any([g[1] > 1 for g in grids])
+        parts = self.cut(extents, steps)                         # (first, end) steps
+        launches = [(at, min(most, -(-(end - at) // per)), k) for k, (first, end) in enumerate(parts) for at in range(first, end, most * per)]
+        grids = tuple([(min(n, GRID), -(-n // GRID), 1, first) for first, n, _ in launches])
+        many, tall = len(grids) > 1 or self.looks is not None, any([g[1] > 1 for g in grids])
         v.lane = plan.lane
         if plan.threads:
             self.group_steps(extents, steps, many, tall)
@@ -114,29 +116,53 @@ class Writer:
         lines = [*declarations, *self.shared.values(), *self.reducers.values(), f"@compute @workgroup_size({width})",
                  f"fn main({builtins}) {{", *["  " + line for line in v.lines], "}", ""]
         head = self.module.text().lstrip("\n")
-        return Shader(head + "\n".join(lines), bindings, grids, self.faults, self.arrays.segment)
+        if self.looks is None:
+            return Shader(head + "\n".join(lines), bindings, grids, self.faults, self.arrays.segment)
+        window = [windows.words(self.arrays, self.looks, k, first, parts[k][1]) for first, _, k in launches]
+        return Shader(head + "\n".join(lines), bindings, grids, self.faults, self.arrays.segment,
+                      tuple([self.looks.firsts[k] for _, _, k in launches]), tuple(window))
+
+    def cut(self, extents: list[int], steps: int) -> list[tuple[int, int]]:
+        """(first, end) grid steps of parts of the grid, which see buffers of several bindings through windows; one where there are none."""
+        plan, self.looks = self.plan, None
+        outer = next((k for k, n in enumerate(extents) if n > 1), None)
+        if outer is None or not self.arrays.several:
+            return [(0, steps)]
+        (var, extent), unit = plan.grid[outer], 4 if plan.lane and plan.grid[outer][0] == plan.lane.var else 1
+        inner = math.prod(extents[outer + 1:])
+
+        def touched(first: int, end: int) -> windows.Touched:
+            return windows.touched(self.accesses, Facts({var: (first * unit, min(end * unit, extent) - 1)}))
+
+        self.looks = windows.cut(self.arrays, extents[outer], touched)
+        self.arrays.look_through(self.looks.widths)
+        return [(first * inner, end * inner) for first, end in self.looks.parts]
 
     def thread_steps(self, extents: list[int], steps: int, width: int, groups: int, many: bool, tall: bool) -> None:
-        step = "id.x" + (f" + id.y * {GRID * width}u" if tall else "") + (" + launch.x" if many else "")
+        step = "id.x" + (f" + id.y * {GRID * width}u" if tall else "") + (f" + {self.arrays.first}" if many else "")
         name = self.variables(extents, step if steps > 1 else "0u")
-        if steps % width or tall:
-            self.values.lines.append(f"if ({name} >= {steps}u) {{ return; }}")
+        if steps % width or tall or self.looks:
+            self.values.lines.append(f"if ({name} >= {self.end(steps)}) {{ return; }}")
         self.body(self.plan.body)
 
     def repeated_steps(self, extents: list[int], steps: int, width: int, repeat: int, many: bool, tall: bool) -> None:
         lines = self.values.lines
         group = f"(group.x + group.y * {GRID}u)" if tall else "group.x"
-        lines.append(f"let start = {group} * {width * repeat}u + thread" + (" + launch.x;" if many else ";"))
+        lines.append(f"let start = {group} * {width * repeat}u + thread" + (f" + {self.arrays.first};" if many else ";"))
         with self.values.block(f"for (var turn = 0u; turn < {repeat}u; turn++)"):
             name = self.variables(extents, f"start + turn * {width}u")
-            self.values.lines.append(f"if ({name} >= {steps}u) {{ return; }}")
+            self.values.lines.append(f"if ({name} >= {self.end(steps)}) {{ return; }}")
             self.body(self.plan.body)
 
     def group_steps(self, extents: list[int], steps: int, many: bool, tall: bool) -> None:
-        name = self.variables(extents, "group.x" + (f" + group.y * {GRID}u" if tall else "") + (" + launch.x" if many else ""))
+        name = self.variables(extents, "group.x" + (f" + group.y * {GRID}u" if tall else "") + (f" + {self.arrays.first}" if many else ""))
         if tall:
-            self.values.lines.append(f"if ({name} >= {steps}u) {{ return; }}")
+            self.values.lines.append(f"if ({name} >= {self.end(steps)}) {{ return; }}")
         self.body(self.plan.body)
+
+    def end(self, steps: int) -> str:
+        """WGSL: the step at which a launch ends."""
+        return "launch[0].y" if self.looks else f"{steps}u"
 
     def variables(self, extents: list[int], step: str) -> str:
         """Name the number of a grid step, and the grid variables that it consists of; returns the name."""

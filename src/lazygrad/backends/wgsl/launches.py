@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import DeviceError
 from .engine import COPY_DST, STORAGE, UNIFORM, Engine
-from .pool import UNIT, Buffer, Memory
+from .pool import Buffer, Memory
 from .traits import GRID, Shader, Traits
 
 PIPELINES = 4096                 # kept
@@ -62,27 +62,30 @@ class Launcher:
         self._layouts: dict[str, tuple[Any, Any]] = {}
         self.pipelines: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self.groups: OrderedDict[tuple, _Held] = OrderedDict()
-        self._firsts: dict[int, Memory] = {}
+        self._uniforms: dict[tuple[int, ...], Memory] = {}
 
     def launch(self, device: Any, shader: Shader, buffers: Sequence[Buffer], faults: Buffer | None) -> list[Launch]:
         """The launches of a shader; see `WgpuDevice.launch`."""
-        entries = self._entries(device, shader, buffers, faults)
-        several = len(shader.grids) > 1
+        several = len(shader.grids) > 1 or bool(shader.windows)
         pattern = "".join(["w" if b.writes else "r" for b in shader.bindings]) + "w" * shader.faults + "u" * several
-        self._check_entries(pattern, entries)
+        looks = [self._entries(device, shader, buffers, faults, window) for window in shader.windows or ({},)]
+        for entries in looks:
+            self._check_entries(pattern, entries)
         for x, y, z, first in shader.grids:
             if not (0 <= x <= GRID and 0 <= y <= GRID and 0 <= z <= GRID and 0 <= first < 1 << 32):
                 raise DeviceError("launch", f"grid ({x}, {y}, {z}) from {first}", f"a grid has at most {GRID} workgroups along each axis", "")
         pipeline = self._pipeline(shader.source, pattern)
         launches = []
-        for x, y, z, first in shader.grids:
+        for i, (x, y, z, first) in enumerate(shader.grids):
+            entries = looks[i if shader.windows else 0]
             if x and y and z:
-                last = ((self._first(first), 0, UNIT),) if several else ()
+                words = shader.words[i] if shader.windows else (first, 0, 0, 0)
+                last = ((self._uniform(words), 0, 4 * len(words)),) if several else ()
                 launches.append(Launch(device, pipeline, self._group(pattern, entries + last), (x, y, z)))
         return launches
 
-    def _entries(self, device: Any, shader: Shader, buffers: Sequence[Buffer], faults: Buffer | None) -> Entries:
-        """(memory, offset, bytes) of each storage binding."""
+    def _entries(self, device: Any, shader: Shader, buffers: Sequence[Buffer], faults: Buffer | None, window: dict[int, int]) -> Entries:
+        """(memory, offset, bytes) of each storage binding; `window`: the first segment of each parameter, 0 unless given."""
         entries = []
         for b in shader.bindings:
             if not 0 <= b.param < len(buffers):
@@ -90,9 +93,10 @@ class Launcher:
             buffer = buffers[b.param]
             check_owner("launch", buffer, device)
             size = buffer.room
-            offset = b.segment * shader.segment_bytes
+            segment = window.get(b.param, 0) + b.segment
+            offset = segment * shader.segment_bytes
             if not 0 <= offset < size or offset % self._traits.alignment:
-                raise DeviceError("launch", f"segment {b.segment} of {shader.segment_bytes} bytes of {buffer!r}", "outside the buffer, or not aligned", "")
+                raise DeviceError("launch", f"segment {segment} of {shader.segment_bytes} bytes of {buffer!r}", "outside the buffer, or not aligned", "")
             length = min(shader.segment_bytes, size - offset)
             if offset % buffer.memory.part + length > buffer.memory.part:
                 raise DeviceError("launch", f"a binding of {length} bytes of {buffer!r}", f"it lies in parts of {buffer.memory.part} bytes", "bind it in segments")
@@ -171,17 +175,16 @@ class Launcher:
             self.pipelines.popitem(last=False)
         return made
 
-    def _first(self, first: int) -> Memory:
-        """A uniform buffer that holds (first, 0, 0, 0)."""
-        known = self._firsts.get(first)
+    def _uniform(self, words: tuple[int, ...]) -> Memory:
+        """A uniform buffer that holds these numbers."""
+        known = self._uniforms.get(words)
         if known is None:
-            engine = self._engine
-            handle = engine.create_buffer(UNIT, UNIFORM | STORAGE | COPY_DST)
+            engine, size = self._engine, 4 * len(words)
+            handle = engine.create_buffer(size, UNIFORM | STORAGE | COPY_DST)
             if handle is None:
-                raise MemoryError(f"launch: {self._engine.name}: no room for {UNIT} bytes")
-            data = np.array([first, 0, 0, 0], np.uint32)
-            engine.write(handle, 0, engine.ffi.from_buffer("char[]", data), UNIT)
-            known = self._firsts[first] = Memory((handle,), UNIT, UNIT)
+                raise MemoryError(f"launch: {self._engine.name}: no room for {size} bytes")
+            engine.write(handle, 0, engine.ffi.from_buffer("char[]", np.array(words, np.uint32)), size)
+            known = self._uniforms[words] = Memory((handle,), size, size)
         return known
 
     def _group(self, pattern: str, entries: Entries) -> _Held:
@@ -216,12 +219,12 @@ class Launcher:
             part[0].groups.discard(key)
 
     def forget_groups(self) -> None:
-        """Drop all cached bind groups and first indices."""
+        """Drop all cached bind groups and uniforms."""
         for key in list(self.groups):
             self.forget_group(key)
-        for memory in self._firsts.values():
+        for memory in self._uniforms.values():
             self._engine.lib.wgpuBufferRelease(memory.handles[0])
-        self._firsts.clear()
+        self._uniforms.clear()
 
     def close(self) -> None:
         """Let go of everything."""

@@ -61,7 +61,8 @@ class Shader:
     buffer. With `faults` one more binding follows, a `read_write` u32 array whose element 0 takes (with atomicMax) code + 1
     of a Check that failed. `grids`: the launches in order, each (x, y, z) workgroups and a first index; with more than one
     launch a last binding is a uniform `vec4<u32>` whose x is the first index of the launch (long work is cut so that no
-    dispatch runs for seconds; so are grids past 65535 x 65535).
+    dispatch runs for seconds; so are grids past 65535 x 65535). With `windows` (of each launch: for every parameter, the segment
+    from which those of the bindings are counted) the uniform is an array of vec4s and holds the launch's `words`.
     """
 
     source: str
@@ -69,3 +70,5 @@ class Shader:
     grids: tuple[tuple[int, int, int, int], ...]
     faults: bool = False
     segment_bytes: int = 1 << 62
+    windows: tuple[dict[int, int], ...] = ()
+    words: tuple[tuple[int, ...], ...] = ()
