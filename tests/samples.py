@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,15 @@ class Row:
     params: dict[str, Any] = field(default_factory=dict)
     smooth: bool = True
     make: Callable[[Rng, np.dtype], tuple[np.ndarray, ...]] | None = None
+
+
+# arguments by which a primitive has no derivative
+CONSTANT = {"struve": 1, "modstruve": 1, "hyp0f1": 1, "hyp1f1": 2, "hyperu": 2, "hyp2f1": 3}
+
+
+def moving(name: str, args: Sequence[Any]) -> list[Any]:
+    """The arguments of a primitive by which it has a derivative (the first ones of some are orders)."""
+    return list(args[CONSTANT.get(name, 0):])
 
 
 def arrays(row: Row, dtype: np.dtype, seed: int = 0) -> tuple[np.ndarray, ...]:

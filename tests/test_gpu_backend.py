@@ -14,7 +14,7 @@ import gpu
 import numpy as np
 import pytest
 import test_backend as cpu
-from samples import FOURIER, LINALG, ROWS, SPECIAL, Row, accepts, arrays, edges
+from samples import FOURIER, LINALG, ROWS, SPECIAL, Row, accepts, arrays, edges, moving
 
 from lazygrad import dtypes, reference
 from lazygrad.ad import vjp
@@ -47,7 +47,7 @@ class Batch(cpu.Batch):
         made = []
         for a in arrays(row, dtype, k):
             key = (a.tobytes(), a.shape, a.dtype)
-            if key not in self.drawn:
+            if key not in self.drawn or self.drawn[key] in made:         # empty arguments of one row are apart
                 self.drawn[key] = self.input(a)
             made.append(self.drawn[key])
         return made
@@ -210,7 +210,7 @@ def test_derivatives(dtype, first):
         out = P[name](*args, **row.params)
         if out.aval.dtype.kind != "f":
             continue
-        wanted = [a for a in args if a.aval.dtype.kind == "f"]
+        wanted = [a for a in moving(name, args) if a.aval.dtype.kind == "f"]
         for i, g in enumerate(vjp([out], [batch.cotangent(out)], wanted)):
             if g is not None:
                 batch.add(name, f"row {k} {row.params or ''}, argument {i}", g)
@@ -286,7 +286,7 @@ def test_values_and_derivatives_by_shaders_of_the_other_class(first, monkeypatch
         out = P[name](*args, **row.params)
         batch.add(name, f"row {k} {row.params or ''}", out)
         ct = batch.cotangent(out)
-        for i, g in enumerate(vjp([out], [ct], [a for a in args if a.aval.dtype == F32])):
+        for i, g in enumerate(vjp([out], [ct], [a for a in moving(name, args) if a.aval.dtype == F32])):
             if g is not None:
                 batch.add(name, f"row {k} {row.params or ''}, argument {i}", g)
     batch.check(cpu.close)
