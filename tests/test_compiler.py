@@ -578,3 +578,14 @@ def test_random_programs(seed):
     roots = random_roots(seed)
     check(roots, tol=2e-4)
     check(roots, into=random_into(roots, seed), tol=2e-4)
+
+
+def test_totals_of_other_values_come_before_the_rows_that_need_them():
+    """A mean over the rows that count: value and gradient stay one kernel over rows, after that of the count."""
+    x, t = source(0, (64, 90)), source(1, (64,))
+    m = R.max(x, axes=(1,))
+    e = E.exp(E.sub(x, spread(m, (64, 90))))
+    counted = E.gt(t, constant(0, (64,), f32))
+    loss = E.select(counted, E.log(R.sum(e, axes=(1,))), 0)
+    mean = E.div(R.sum(loss, axes=(0,)), R.sum(E.select(counted, constant(1, (64,), f32), 0), axes=(0,)))
+    assert len(check([mean, *vjp([mean], [like(mean, 1)], [x])]).steps) <= 3

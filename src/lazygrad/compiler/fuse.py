@@ -22,6 +22,7 @@ from .loops import parts, rewrite, walk
 
 MOST = 12            # kernels that become one at most
 SHORT = 12           # scalars of a number that is computed again rather than loaded
+SMALL = 16           # a total of so many times less work than a kernel over the same rows does not join it
 WINDOW = 4           # earlier kernels over equally many rows that a kernel may join
 
 
@@ -150,8 +151,26 @@ def join(a: Piece, b: Piece, caps: Caps) -> Piece | None:
     for p in forms(a.kernel, caps):
         for q in forms(b.kernel, caps):
             if (p.loop.var, p.loop.extent) == (q.loop.var, q.loop.extent):
+                if not caps.grid and (_small_total(a, p, b) or _small_total(b, q, a)):
+                    return None
                 return _joined(a, p, b, q, caps)
     return None
+
+
+def _totals(form: Rows) -> bool:
+    """Whether a kernel adds up over its rows."""
+    return any([isinstance(s, (Store, Combine)) for s in form.after])
+
+
+def _small_total(a: Piece, p: Rows, b: Piece) -> bool:
+    """Whether `a` adds up over the rows, in a fraction of b's work, and neither reads the other's results.
+
+    Such a total (of weights, of targets that count) stays alone: kernels over the same rows may join b and still read it.
+    """
+    if a.kernel.work * SMALL > b.kernel.work or not _totals(p):
+        return False
+    written = [{k.buffers[n] for n, prm in enumerate(k.kernel.params) if prm.writes} for k in (a, b)]
+    return written[0].isdisjoint(b.buffers) and written[1].isdisjoint(a.buffers)
 
 
 def _joined(a: Piece, p: Rows, b: Piece, q: Rows, caps: Caps) -> Piece | None:
@@ -314,6 +333,7 @@ def fuse(steps: list, traffic, caps: Caps, temps: Set[int] = frozenset(), over: 
     """
     reader: dict[int, int] = {}                 # buffer -> last position in `out` of a step that reads it
     out: list = []
+    steps = steps if caps.grid else totals_first(steps, traffic)
     users = Counter([b for s in steps for b in {*itertools.chain(*traffic(s))}]) if temps else Counter()
     writers: dict[int, list[int]] = {}          # buffer -> positions in `out` of the steps that write it
     latest: dict[int, list[int]] = {}           # rows -> positions of the last kernels over so many rows
@@ -362,6 +382,25 @@ def fuse(steps: list, traffic, caps: Caps, temps: Set[int] = frozenset(), over: 
                     if was in near:
                         near.remove(was)
     return [s for s in out if s is not None]
+
+
+def totals_first(steps: list, traffic) -> list:
+    """The steps with small totals before kernels of much more work that they do not depend on: what is read of all rows is then there."""
+    out: list = []
+    for step in steps:
+        at = len(out)
+        form = rows(step.kernel) if isinstance(step, Piece) else None
+        if form is not None and _totals(form):
+            reads, writes = traffic(step)
+            mine = {*reads, *writes, *step.after}
+            for k in range(len(out) - 1, max(len(out) - 1 - WINDOW, -1), -1):
+                before = out[k]
+                if not isinstance(before, Piece) or not mine.isdisjoint(traffic(before)[1]) or not set(writes).isdisjoint(traffic(before)[0]):
+                    break
+                if before.kernel.work >= SMALL * step.kernel.work:
+                    at = k
+        out.insert(at, step)
+    return out
 
 
 def reuse(piece: Piece, buffers: list[Buffer], private: set[int]) -> Piece:

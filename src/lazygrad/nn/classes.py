@@ -42,7 +42,10 @@ def along(v: Term, k: int, shape: tuple[int, ...]) -> Term:
 
 
 class Labels:
-    """Integer targets beside scores: `index` (checked; 0 where ignored), `counted` (not ignored), `hot` (scores' shape: the class named)."""
+    """Integer targets beside scores: `hot` (scores' shape: the class named), `index` (checked), and which targets are ignored.
+
+    `hot` compares the targets as they are, so that it costs nothing to make again; `only` looks whether there are such classes.
+    """
 
     def __init__(self, op: str, x: Term, target: Term, k: int, ignore_index: int | None = None) -> None:
         n, shape = x.aval.shape[k], x.aval.shape
@@ -50,19 +53,17 @@ class Labels:
             raise ShapeError(op, f"scores {shape} and classes {target.aval.shape}", f"classes have the scores' shape without axis {k}", f"pass classes {without(shape, k)}")
         if target.aval.dtype.kind not in "iu":
             raise DTypeError(op, f"classes of {target.aval.dtype}", "integers name classes", "cast to int64")
-        self.counted = None
-        if ignore_index is not None:
-            target = signed(target)
-            self.counted = P.ne(target, fill(target, ignore_index))
-            target = P.where(self.counted, target, fill(target, 0))
-        i = numbers(op, target, n)
-        line = P.iota(size=n, dtype=i.aval.dtype)
-        self.index = P.gather(line, i, axes=(0,), position=0)                 # itself, checked
-        place = reshaped(self.index, (*shape[:k], 1, *shape[k + 1:]))
-        self.hot, self.k = P.eq(broadcast(place, shape), along(line, k, shape)), k
+        t = signed(target)
+        place = reshaped(cast(t, dtypes.int32), (*shape[:k], 1, *shape[k + 1:]))          # as wide as a float32
+        self.hot, self.k = P.eq(broadcast(place, shape), along(P.iota(size=n, dtype=dtypes.int32), k, shape)), k
+        none = None if ignore_index is None else fill(t, ignore_index)
+        # two tests that are one the other's opposite: the total of weights shares nothing with the losses, and is there before them
+        self.ignored, self.counted = (None, None) if none is None else (P.eq(t, none), P.ne(t, none))
+        line = P.iota(size=n, dtype=t.aval.dtype)
+        self.index = P.gather(line, numbers(op, t if none is None else P.where(self.ignored, fill(t, 0), t), n), axes=(0,), position=0)      # itself
 
     def pick(self, x: Term) -> Term:
-        """The score of the class named."""
+        """The score of the class named; 0 of a class that there is not."""
         return P.sum(P.where(self.hot, x, fill(x, 0)), axes=(self.k,))
 
     def weights(self, weight: Term | None, dtype: np.dtype) -> Term:
@@ -71,8 +72,10 @@ class Labels:
         return one if self.counted is None else P.where(self.counted, one, fill(one, 0))
 
     def only(self, loss: Term) -> Term:
-        """The losses, 0 where they are ignored."""
-        return loss if self.counted is None else P.where(self.counted, loss, fill(loss, 0))
+        """The losses, 0 where they are ignored; an IndexError for classes that there are not."""
+        loss = loss if self.ignored is None else P.where(self.ignored, fill(loss, 0), loss)
+        # 0, but for classes that there are not: added, so that derivatives do not read it
+        return P.add(loss, cast(P.lt(self.index, fill(self.index, 0)), loss.aval.dtype))
 
 
 def class_weight(op: str, weight: Term | None, n: int) -> None:
@@ -80,11 +83,14 @@ def class_weight(op: str, weight: Term | None, n: int) -> None:
         raise ShapeError(op, f"a weight of {weight.aval.shape}", f"there are {n} classes", f"pass shape ({n},)")
 
 
-def relative(x: Term, k: int, op: str) -> tuple[Term, Term]:
-    """(y, L): x less its largest entry, and the logarithm of the sum of exp(y), so that y - L is log_softmax(x)."""
+def relative(x: Term, k: int, op: str) -> tuple[Term, Term, Term]:
+    """(y, top, L): x less its largest entry, that one, and the logarithm of the sum of exp(y): y - L is log_softmax(x)."""
+    if x.aval.size == 0:
+        none = P.sum(x, axes=(k,))
+        return x, none, none
     top = shift(x, k, op)
     y = P.sub(x, broadcast(top, x.aval.shape))
-    return y, P.log(P.sum(P.exp(y), axes=(k,)))
+    return y, reshaped(top, without(x.aval.shape, k)), P.log(P.sum(P.exp(y), axes=(k,)))
 
 
 # ---- one class of several ---------------------------------------------------------------------------------------------------
@@ -116,14 +122,11 @@ def cross_entropy(logits: Term, targets: Term, weight: Term | None = None, *, ig
     k = class_axis("cross_entropy", x, axis)
     n, shape = x.aval.shape[k], x.aval.shape
     class_weight("cross_entropy", w, n)
-    if x.aval.size == 0:
-        y, log = x, P.sum(x, axes=(k,))
-    else:
-        y, log = relative(x, k, "cross_entropy")
     if t is targets and targets.aval.dtype.kind in "iu":
         found = Labels("cross_entropy", x, t, k, ignore_index)
         mine = found.weights(w, x.aval.dtype)
-        loss = P.sub(log, found.pick(y))
+        y, top, log = relative(x, k, "cross_entropy")
+        loss = P.sub(log, P.sub(found.pick(x), top))          # not of y: x is picked from while the largest is looked for
         if w is not None:
             loss = P.mul(loss, mine)
         if label_smoothing:
@@ -131,6 +134,7 @@ def cross_entropy(logits: Term, targets: Term, weight: Term | None = None, *, ig
         return reduced("cross_entropy", found.only(loss), reduction, dtype, mine)
     if t.aval.shape != shape:
         raise ShapeError("cross_entropy", f"logits {shape} and probabilities {t.aval.shape}", "their shapes differ", "integers name classes, floating numbers are probabilities of every class")
+    y, _, log = relative(x, k, "cross_entropy")
     q = P.add(scale(t, 1 - label_smoothing), fill(t, label_smoothing / n)) if label_smoothing else t
     impossible = P.bit_and(P.eq(q, fill(q, 0)), P.isinf(y))
     q = q if w is None else P.mul(q, along(w, k, shape))
@@ -182,7 +186,7 @@ def multi_margin_loss(x: Term, target: Term, *, p: int = 1, margin: float = 1.0,
     mine = broadcast(reshaped(found.pick(x), (*shape[:k], 1)), shape)
     apart = above_zero(P.add(P.sub(fill(x, margin), mine), x))
     apart = P.where(found.hot, fill(x, 0), P.square(apart) if p == 2 else apart)
-    loss = scale(P.sum(apart, axes=(k,)), 1 / shape[k])
+    loss = found.only(scale(P.sum(apart, axes=(k,)), 1 / shape[k]))
     loss = loss if w is None else P.mul(loss, found.weights(w, x.aval.dtype))
     return reduced("multi_margin_loss", loss, reduction, dtype)
 
@@ -218,7 +222,7 @@ def multilabel_margin_loss(x: Term, target: Term, *, reduction: str = "mean") ->
     found = Labels("multilabel_margin_loss", row(x), P.where(counted, target, zero), k + 1)
     named = P.bit_and(found.hot, column(counted))
     others = P.bit_not(P.any(named, axes=(k,)))
-    mine = found.pick(row(x))
+    mine = found.only(found.pick(row(x)))
     apart = above_zero(P.add(P.sub(fill(row(x), 1), column(mine)), row(x)))
     apart = P.where(P.bit_and(column(counted), row(others)), apart, fill(apart, 0))
     return reduced("multilabel_margin_loss", scale(P.sum(apart, axes=(k, k + 1)), 1 / shape[k]), reduction, dtype)
