@@ -41,7 +41,8 @@ class _Writer:
         self.module, self.name, self.v = module, name, v
         self.kind, self.size = element(dtype), dtype.itemsize
         self.lanes, self.few = gemm.registers(dtype, target)
-        self.vectors = 2 if self.few else 4
+        vectors, most = -(-v.o // self.lanes), 2 if self.few else 4
+        self.vectors = most if windows.form(v) == COMPACT else -(-vectors // -(-vectors // most))         # of a panel
         self.frame, self.parts = frame(v, self.size), Parts(v, self.size)
         self.count = math.prod(self.frame.taps)
         self.fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %s, ptr %x) nounwind")
@@ -173,12 +174,12 @@ class _Writer:
         return [u, *reversed(out)]
 
     def block(self, u: str) -> tuple[str, str, str, str, str]:
-        """(group, example, first place) of a block of results. The last one along an axis begins so early that it is whole: results that it has in
+        """(group, first example, first place) of a block of results. The last one along an axis begins so early that it is whole: results that it has in
         common with the one before are made twice.
         """
-        (deep, high, wide), f = self.frame.places, self.frame
-        g, n, z, y, x = self.digits(u, self.v.n, deep, -(-high // f.rows), -(-wide // f.cols))
-        return g, n, z, self.begin(y, f.rows, high), self.begin(x, f.cols, wide)
+        (deep, high, wide), f, examples = self.frame.places, self.frame, self.parts.examples
+        g, n, z, y, x = self.digits(u, self.v.n // examples, deep, -(-high // f.rows), -(-wide // f.cols))
+        return g, self.times(n, examples), z, self.begin(y, f.rows, high), self.begin(x, f.cols, wide)
 
     def begin(self, i: str, size: int, total: int) -> str:
         start = self.times(i, size)
@@ -282,11 +283,12 @@ class _Points(_Writer):
     def unit(self, u: str) -> None:
         v, f, wide = self.v, self.frame, self.parts.wide
         g, n, *first = self.block(u)
-        lines, many = v.c * self.count, f.rows * f.cols
+        lines, many, examples = v.c * self.count, f.rows * f.cols, self.parts.examples
         x, panels = self.at("%a", (n, v.x_steps[0]), (g, v.x_steps[1])), self.at(self.panels, (g, (lines + PANEL) * wide))
 
         def channels(c: str, count: int, more: bool) -> None:
-            self.lay(self.at(x, (c, v.x_steps[2])), self.laid, count, v.x_steps[2], *first)
+            self.repeat(examples, 1, lambda e: self.lay(self.at(x, (e, v.x_steps[0]), (c, v.x_steps[2])), self.at(self.laid, (e, f.channels * f.channel)),
+                                                        count, v.x_steps[2], *first))
             self.parted(v.o, self.lanes * self.vectors, lambda o, some: self.depths(
                 count * self.count, lambda start, length: product(o, some, c, start, length, more or start > 0)))
 
@@ -299,11 +301,13 @@ class _Points(_Writer):
                 name = tiles.points(self.module, self.kind, self.lanes, high, vectors, more)
                 self.call(name, [self.laid, weights, self.at(self.sums, (p, wide), (o, 1)), self.at(self.places, (p, 1), kind="i64"), table], [length, wide])
 
-            self.parted(many, self.shape(many, vectors), tile)
+            self.parted(examples * many, self.shape(examples * many, vectors), tile)
 
         self.in_channels(channels)
         out = self.at("%c", (n, v.out_steps[0]), (g, v.out_steps[1]), *zip(first, (f.places[1] * f.places[2], f.places[2], 1), strict=True))
-        self.call(tiles.turned(self.module, self.kind, self.lanes), [self.sums, out], [many, v.o, wide, v.out_steps[2]])
+        name = tiles.turned(self.module, self.kind, self.lanes)
+        self.repeat(examples, 1, lambda e: self.call(name, [self.at(self.sums, (e, many * wide)), self.at(out, (e, v.out_steps[0]))],
+                                                     [many, v.o, wide, v.out_steps[2]]))
 
 
 class _Weights(_Writer):

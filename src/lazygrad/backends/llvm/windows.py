@@ -138,12 +138,13 @@ class Parts:
         taps, alone = math.prod(f.taps), direct(v)
         self.wide = -(-v.o // PANEL) * PANEL
         self.examples = 1                                # laid out together: where all places of several fit
-        if f.form == WEIGHTS and (f.rows, f.cols) == f.places[1:]:
-            self.examples = max(min(v.c, BLOCK // (f.channels * f.channel * size), BESIDE // (f.rows * f.cols)), 1)
+        if not f.compact and (f.rows, f.cols) == f.places[1:]:
+            most = min(BLOCK // (f.channels * f.channel * size), BESIDE // (f.rows * f.cols))
+            self.examples = max(min(v.c, most), 1) if f.form == WEIGHTS else _divisor(v.n, most if f.places[0] == 1 and f.channels == v.c else 1)
         self.places = 0 if f.compact else self.examples * f.rows * f.cols
         self.laid = 0 if alone else self.examples * f.channels * f.channel
         high, broad = -(-f.places[1] // f.rows), -(-f.places[2] // f.cols)
-        self.units = v.groups * (-(-v.n // f.channels) if f.form == WEIGHTS else v.n * (1 if alone else f.places[0] * high * broad))
+        self.units = v.groups * (-(-v.n // f.channels) if f.form == WEIGHTS else v.n // self.examples * (1 if alone else f.places[0] * high * broad))
         work = 2.0 * v.n * v.groups * v.o * v.c * math.prod(v.taps) * math.prod(v.count) * size / portions.SPEED
         self.slots = 1 if work < portions.WORTH else max(min(self.units, int(work / portions.PORTION), SLOTS), 1)
         panels = (v.c * taps if f.form == POINTS else self.places) + PANEL
@@ -160,6 +161,11 @@ class Parts:
         start = self.total
         self.total += -(-(nbytes + PAD) // 64) * 64 if nbytes else 0
         return start
+
+
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n up to `most`."""
+    return next((d for d in range(min(n, most), 1, -1) if n % d == 0), 1)
 
 
 # ---- the layout of a block ------------------------------------------------------------------------------------------------------
