@@ -27,10 +27,11 @@ from ..ir.aval import Aval, aval
 from ..ir.function import PARAMETER
 from ..ir.term import Term, toposort
 from ..prims.leaf import parameter, source
-from ..runtime import plans
+from ..runtime import plans, quick
 from ..runtime.called import Called, Past
 from ..runtime.devices import DEVICES
 from ..runtime.memory import SMALL
+from ..runtime.quick import Quick
 from ..runtime.slots import EXACT_COUNTS, Leaf
 from ..tensor import DeepTensor, Tensor, store
 from . import trace as T
@@ -39,6 +40,8 @@ from .derivatives import guarded, transform
 
 HANDLES = (Tensor, DeepTensor)
 NUMBERS = {bool: np.dtype("bool"), int: np.dtype("int64"), float: np.dtype("float32"), complex: np.dtype("complex64")}
+SEVERAL = 4                # calls with leaves before a built-in is made for them
+KINDS = {"tensor": (Tensor, ("term", "a", "b", "code", "lasti")), "leaf": (Leaf, ("slot", "graph")), "term": (Term, ("aval",))}
 MANY = 16                  # traces of one function from which one more is worth a warning
 
 
@@ -72,16 +75,21 @@ class Entry:
         self.key, self.sources = key, sources
         self.plain = list(range(places))
         self.single = form == tree.structure(0)
+        self.flat = form == tree.structure(tuple([0] * len(roots)))  # a tuple of arrays
         self.called: dict[Any, Called] = {}                          # by device
         self.own: dict[int, Tensor] = {}                             # leaves that data is copied into, by argument
         self.lock = threading.RLock()
         self.small = EXACT_COUNTS and 0 < sum([av.nbytes for av in self.avals]) < SMALL
         self.past: deque[Past] = deque()                             # results of the last two calls
+        self.quick: Quick | None = None
+        self.calls = 0                                               # with leaves, as long as it is not quick
 
     def call(self, called: Called, slots: Sequence[int], scope: Any, frame: Any) -> Any:
         """One run, its results in their containers. The leaves of small results that nobody holds any more serve again."""
         if not self.small or called.plan.device != "cpu":
             return self.wrap(called.run(slots), scope, frame)
+        if self.quick is not None:
+            self.quick.settle(self.past)
         past = None
         if len(self.past) > 1:
             try:
@@ -106,6 +114,21 @@ class Entry:
             handles.append(h)
         self.past.append(past)
         return handles[0] if self.single else self.form.unflatten(handles)
+
+    def quickened(self, called: Called, avals: tuple, leaves: list[Leaf], scope: Any, code: Any) -> Quick | None:
+        """The built-in for arguments like these, made once they have come a few times."""
+        if self.quick is None:
+            self.calls += 1
+            if self.calls < SEVERAL or len(avals) != len(leaves) or PACKAGE[code.co_filename]:
+                return None
+            self.quick = quick.made(called, avals, self.order, self.slots, len(self.avals), KINDS)
+            if self.quick is None:
+                self.calls = -sys.maxsize
+                return None
+        if len(avals) != len(leaves) or PACKAGE[code.co_filename]:
+            return None
+        self.quick.renew(self.past, scope, code)
+        return self.quick
 
     def on(self, device: Any) -> Called:
         """The plan on a device, compiled."""
@@ -230,19 +253,32 @@ class Compiled:
         self.flat: dict[tuple, tuple[Entry, Called]] = {}      # calls with leaves on the CPU as arguments, by `rows`
         self.traces = 0
         self.lock = threading.RLock()
+        self.last: Callable[..., Any] | None = None            # the built-in of the last entry that has one
+        self.last_form: Any = None                             # of its results, where they are not what it gives
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and not DEVICES:                   # leaves on the CPU, alone or in lists and tuples
+        if self.last is not None and not kwargs:
+            frame = sys._getframe(1)
+            out = self.last(frame.f_code, frame.f_lasti, *args)
+            if out is not None:
+                return out if self.last_form is None else self.last_form.unflatten(out)
+        if not kwargs:                                   # leaves on the CPU, alone or in lists and tuples
             found = rows(args)
             if found is not None:
                 key, leaves = found
                 fast = self.flat.get(key)
-                if fast is not None:
+                if fast is not None and (not DEVICES or all([a.graph.device == "cpu" for a in leaves])):
                     entry, called = fast
                     slots = [a.slot for a in leaves]
                     if entry.order != entry.plain:
                         slots = [slots[k] if k >= 0 else s for k, s in zip(entry.order, entry.slots, strict=True)]
-                    return entry.call(called, slots, leaves[0].graph if leaves else entry.scope(), sys._getframe(1))
+                    scope, frame = leaves[0].graph if leaves else entry.scope(), sys._getframe(1)
+                    out = entry.call(called, slots, scope, frame)
+                    if entry.small:
+                        found = entry.quickened(called, key, leaves, scope, frame.f_code)
+                        if found is not None:
+                            self.last, self.last_form = found.call, None if entry.single or entry.flat else entry.form
+                    return out
         return self._flattened(sys._getframe(1), args, kwargs)
 
     def _flattened(self, frame: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ plan, `bind_call` for a prepared plan called with Python numbers. All that a pla
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import externs, jit
-from .entry_text import CALLED, PLAN, PREPARED
+from .entry_text import CALL, CALLED, PLAN, PREPARED
 
 # fields of the record of `bind`, by position
 WRITE, ACCUMULATE, INPUTS, GRADIENTS, FLAGS, RESULT, SLOW, FAULT = range(8)
@@ -44,7 +45,7 @@ def data_offset() -> int:
 
 def _fill(text: str, **values: object) -> str:
     """A stub with its placeholders replaced: what is given, and reading the address of each outside function."""
-    for name, symbol in CALLED.items():
+    for name, symbol in CALLED.items():                 # (a placeholder that begins with another's name comes first in `values`)
         values[name] = (f"%{name}p = getelementptr ptr, ptr %externs, i64 {externs.INDEX[symbol]}\n"
                         f"  %{name} = load ptr, ptr %{name}p")
     for name, value in values.items():         # no name begins another (string.Template would import `re`)
@@ -63,6 +64,50 @@ def prepared_text() -> str:
                  clong=f"i{8 * ctypes.sizeof(ctypes.c_long)}")
 
 
+class LayoutError(RuntimeError):
+    """Python keeps its objects in another way than is known here."""
+
+
+def places(kind: type, names: tuple[str, ...]) -> dict[str, int]:
+    """Where objects of a class keep what is in their slots, found by looking. Raises LayoutError where they do not keep it themselves."""
+    found = {}
+    for name in names:
+        probe, held = kind.__new__(kind), object()
+        setattr(probe, name, held)
+        words = (ctypes.c_int64 * (kind.__basicsize__ // 8)).from_address(id(probe))
+        at = [8 * i for i, word in enumerate(words) if word == id(held)]
+        setattr(probe, name, None)
+        if len(at) != 1:
+            raise LayoutError(f"objects of {kind.__name__} do not keep {name!r} in a place of their own")
+        found[name] = at[0]
+    return found
+
+
+@cache
+def layout() -> dict[str, int]:
+    """Where Python's own objects keep what `called` reads: type, reference count, the items of a list."""
+    head = object.__basicsize__
+    filled, probe = [None] * 3, object()
+    filled[1] = probe
+    items = ctypes.c_int64.from_address(id(filled) + head + 8).value
+    several = [probe] * 5
+    good = (ctypes.c_int64.from_address(items + 8).value == id(probe)
+            and ctypes.c_int64.from_address(id(probe) + head - 8).value == id(object)
+            and ctypes.c_int32.from_address(id(probe) + head - 16).value == sys.getrefcount(probe) - 1)
+    del several
+    if not good:
+        raise LayoutError("this Python's objects are laid out in another way")
+    return {"type": head - 8, "count": head - 16, "items": head + 8}
+
+
+_SLOTS: dict[str, dict[str, int]] = {}
+
+
+def call_text() -> str:
+    """The LLVM text of `called(self, arguments, count)`."""
+    return _fill(CALL, data=data_offset(), IncAt=externs.INDEX["Py_IncRef"], **{f"{kind}_{name}": at for kind, names in _SLOTS.items() for name, at in names.items()}, **layout())
+
+
 class _MethodDef(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("method", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
 
@@ -70,7 +115,7 @@ class _MethodDef(ctypes.Structure):
 _METH_NOARGS, _METH_FASTCALL = 0x4, 0x80
 
 # text, calling convention, level of the code generator (0: compiled 13 ms sooner, once a machine, and 6 ns slower)
-_STUBS = {"plan": (plan_text, _METH_NOARGS, 1), "prepared": (prepared_text, _METH_FASTCALL, 0)}
+_STUBS = {"plan": (plan_text, _METH_NOARGS, 1), "prepared": (prepared_text, _METH_FASTCALL, 0), "called": (call_text, _METH_FASTCALL, 1)}
 _FOREVER: list[tuple] = []                      # code and definitions that built-in functions point to
 
 
@@ -139,3 +184,30 @@ def bind_call(record: np.ndarray, keep: tuple = ()) -> Any:
     _record(record)
     record[10], record[11] = id(float), id(int)
     return _stub("prepared")(record, (*keep, record))
+
+
+# the record of `bind_tensors`: where its rows begin
+ROWS = 24
+ROW = 6                                         # words of a result: leaf, array, what the array lies in, slot, Term, address
+
+
+def bind_tensors(record: np.ndarray, kinds: dict[str, tuple[type, tuple[str, ...]]], keep: tuple = ()) -> Any:
+    """The built-in function (code, lasti, *tensors) over a record: checks the tensors, runs, gives tensors; None where it does not apply.
+
+    `kinds`: the classes "tensor" (term, a, b, code, lasti), "leaf" (slot, graph) and "term" (aval), with the slots that it reads or writes.
+    Raises LayoutError where Python keeps its objects in another way than is known here. record[...]:
+
+    | 0 BODY | 1 n arguments | 2 m inputs | 3 k results | 4 FLAGS | RELEASE must be 0; AS_TUPLE: a tuple of the results |
+    | 5 SCOPE | the graph of all arguments | 6, 7 CODES | the user's code objects that it is called from | 8 ARGS | as in `bind`, of its own |
+    | 9 POINTERS | 10 the list of buffers | 11 STATES | 12 ARENA | 13 the list of gradients | 14 BUSY | 15 the list of views, all by slot |
+    | 17, 18 | the classes of tensors and leaves | 19 TURN | which set of results is next, 0 or 1 |
+    | 20 OUTS | the position in args of the first result | 21 | None | 24... | n avals; n words of scratch; m inputs: the number of an argument, or
+      -1 - slot; two sets of k rows of `ROW` words (leaf 0: there is none) |
+
+    A set is used again where nobody but its rows refers to its leaves and arrays. Everything that the record names must be in `keep`.
+    """
+    _record(record)
+    if not _SLOTS:
+        _SLOTS.update({name: places(kind, slots) for name, (kind, slots) in kinds.items()})
+        layout()
+    return _stub("called")(record, (*keep, record))

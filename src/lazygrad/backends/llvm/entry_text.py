@@ -410,3 +410,289 @@ bool:
   ret ptr %bo
 }
 """
+
+# `called(self, (code, lasti, *arguments), count)`: see `entry.bind_tensors`. Whatever is unusual returns None, and Python does it.
+CALL = """
+define ptr @called(ptr %self, ptr %given, i64 %count) nounwind {
+""" + _ENTER + """  %np = getelementptr i64, ptr %r, i64 1
+  %n = load i64, ptr %np
+  %n2 = add i64 %n, 2
+  %right = icmp eq i64 %count, %n2
+  %caller = load ptr, ptr %given
+  %code0p = getelementptr i64, ptr %r, i64 6
+  %code0 = load ptr, ptr %code0p
+  %code1p = getelementptr i64, ptr %r, i64 7
+  %code1 = load ptr, ptr %code1p
+  %is0 = icmp eq ptr %caller, %code0
+  %is1 = icmp eq ptr %caller, %code1
+  %user = or i1 %is0, %is1
+  %go0 = and i1 %idle, %right
+  %go = and i1 %go0, %user
+  br i1 %go, label %arena, label %slow
+
+""" + _ARENA + """ready:
+  %rows = getelementptr i64, ptr %r, i64 24
+  %scratch = getelementptr i64, ptr %rows, i64 %n
+  %tensorp = getelementptr i64, ptr %r, i64 17
+  %tensor = load ptr, ptr %tensorp
+  %leaftypep = getelementptr i64, ptr %r, i64 18
+  %leaftype = load ptr, ptr %leaftypep
+  %scopep = getelementptr i64, ptr %r, i64 5
+  %scope = load ptr, ptr %scopep
+  $AsLong
+  br label %argument
+argument:
+  %i = phi i64 [0, %ready], [%i1, %found]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %look, label %sources
+look:
+  %at = add i64 %i, 2
+  %op = getelementptr ptr, ptr %given, i64 %at
+  %o = load ptr, ptr %op
+  %otypep = getelementptr i8, ptr %o, i64 $type
+  %otype = load ptr, ptr %otypep
+  %istensor = icmp eq ptr %otype, %tensor
+  br i1 %istensor, label %owner, label %slow
+owner:
+  %ap = getelementptr i8, ptr %o, i64 $tensor_a
+  %a = load ptr, ptr %ap
+  %has = icmp ne ptr %a, null
+  br i1 %has, label %leafy, label %slow
+leafy:
+  %atypep = getelementptr i8, ptr %a, i64 $type
+  %atype = load ptr, ptr %atypep
+  %isleaf = icmp eq ptr %atype, %leaftype
+  br i1 %isleaf, label %kind, label %slow
+kind:
+  %tp = getelementptr i8, ptr %o, i64 $tensor_term
+  %t = load ptr, ptr %tp
+  %avp = getelementptr i8, ptr %t, i64 $term_aval
+  %av = load ptr, ptr %avp
+  %wantp = getelementptr ptr, ptr %rows, i64 %i
+  %want = load ptr, ptr %wantp
+  %gp = getelementptr i8, ptr %a, i64 $leaf_graph
+  %graph = load ptr, ptr %gp
+  %alike = icmp eq ptr %av, %want
+  %here = icmp eq ptr %graph, %scope
+  %fits = and i1 %alike, %here
+  br i1 %fits, label %found, label %slow
+found:
+  %slotp = getelementptr i8, ptr %a, i64 $leaf_slot
+  %sloto = load ptr, ptr %slotp
+  %slot = call i64 %AsLong(ptr %sloto)
+  %keep = getelementptr i64, ptr %scratch, i64 %i
+  store i64 %slot, ptr %keep
+  %i1 = add i64 %i, 1
+  br label %argument
+
+sources:
+  %mp = getelementptr i64, ptr %r, i64 2
+  %m = load i64, ptr %mp
+  %kp = getelementptr i64, ptr %r, i64 3
+  %k = load i64, ptr %kp
+  %pointersp = getelementptr i64, ptr %r, i64 9
+  %pointers = load ptr, ptr %pointersp
+  %kinds = getelementptr i64, ptr %scratch, i64 %n
+  %inputs = getelementptr i64, ptr %args, i64 3
+  br label %source
+source:
+  %j = phi i64 [0, %sources], [%j1, %placed]
+  %jmore = icmp slt i64 %j, %m
+  br i1 %jmore, label %put, label %results
+put:
+  %kindp = getelementptr i64, ptr %kinds, i64 %j
+  %which = load i64, ptr %kindp
+  %given0 = icmp sge i64 %which, 0
+  %index = select i1 %given0, i64 %which, i64 0
+  %ownp = getelementptr i64, ptr %scratch, i64 %index
+  %own = load i64, ptr %ownp
+  %fixed = sub i64 -1, %which
+  %s = select i1 %given0, i64 %own, i64 %fixed
+  %fromp = getelementptr i64, ptr %pointers, i64 %s
+  %from = load i64, ptr %fromp
+  %there = icmp ne i64 %from, 0
+  br i1 %there, label %placed, label %slow
+placed:
+  %intop = getelementptr i64, ptr %inputs, i64 %j
+  store i64 %from, ptr %intop
+  %j1 = add i64 %j, 1
+  br label %source
+
+results:
+  %turnp = getelementptr i64, ptr %r, i64 19
+  %turn = load i64, ptr %turnp
+  %width = mul i64 %k, 6
+  %skip = mul i64 %turn, %width
+  %sets = getelementptr i64, ptr %kinds, i64 %m
+  %set = getelementptr i64, ptr %sets, i64 %skip
+  %outsp = getelementptr i64, ptr %r, i64 20
+  %outsat = load i64, ptr %outsp
+  %outs = getelementptr i64, ptr %args, i64 %outsat
+  %bufsp = getelementptr i64, ptr %r, i64 10
+  %bufs = load ptr, ptr %bufsp
+  %gradsp = getelementptr i64, ptr %r, i64 13
+  %grads = load ptr, ptr %gradsp
+  %viewsp = getelementptr i64, ptr %r, i64 15
+  %views = load ptr, ptr %viewsp
+  %bufip = getelementptr i8, ptr %bufs, i64 $items
+  %bufi = load ptr, ptr %bufip
+  %gradip = getelementptr i8, ptr %grads, i64 $items
+  %gradi = load ptr, ptr %gradip
+  %viewip = getelementptr i8, ptr %views, i64 $items
+  %viewi = load ptr, ptr %viewip
+  %statesp = getelementptr i64, ptr %r, i64 11
+  %states = load ptr, ptr %statesp
+  %nonep = getelementptr i64, ptr %r, i64 21
+  %none = load ptr, ptr %nonep
+  br label %result
+result:
+  %q = phi i64 [0, %results], [%q1, %unused]
+  %qmore = icmp slt i64 %q, %k
+  br i1 %qmore, label %known, label %run
+known:
+  %q6 = mul i64 %q, 6
+  %row = getelementptr i64, ptr %set, i64 %q6
+  %leaf = load ptr, ptr %row
+  %made = icmp ne ptr %leaf, null
+  br i1 %made, label %counts, label %slow
+counts:
+  %arrayp = getelementptr i64, ptr %row, i64 1
+  %array = load ptr, ptr %arrayp
+  %underp = getelementptr i64, ptr %row, i64 2
+  %under = load ptr, ptr %underp
+  %rslotp = getelementptr i64, ptr %row, i64 3
+  %rslot = load i64, ptr %rslotp
+  %placep = getelementptr i64, ptr %row, i64 5
+  %into = load i64, ptr %placep
+  %c0p = getelementptr i8, ptr %leaf, i64 $count
+  %c0 = load i32, ptr %c0p
+  %c1p = getelementptr i8, ptr %array, i64 $count
+  %c1 = load i32, ptr %c1p
+  %c2p = getelementptr i8, ptr %under, i64 $count
+  %c2 = load i32, ptr %c2p
+  %stp = getelementptr i8, ptr %states, i64 %rslot
+  %st = load i8, ptr %stp
+  %bp = getelementptr ptr, ptr %bufi, i64 %rslot
+  %b = load ptr, ptr %bp
+  %gxp = getelementptr ptr, ptr %gradi, i64 %rslot
+  %gx = load ptr, ptr %gxp
+  %vxp = getelementptr ptr, ptr %viewi, i64 %rslot
+  %vx = load ptr, ptr %vxp
+  %f0 = icmp eq i32 %c0, 1
+  %f1 = icmp eq i32 %c1, 3
+  %f2 = icmp eq i32 %c2, 2
+  %f3 = icmp eq i8 %st, 0
+  %f4 = icmp eq ptr %b, %array
+  %f5 = icmp eq ptr %gx, %none
+  %f6 = icmp eq ptr %vx, %none
+  %g0 = and i1 %f0, %f1
+  %g1 = and i1 %f2, %f3
+  %g2 = and i1 %f4, %f5
+  %g3 = and i1 %g0, %g1
+  %g4 = and i1 %g2, %f6
+  %isfree = and i1 %g3, %g4
+  br i1 %isfree, label %unused, label %slow
+unused:
+  %outp = getelementptr i64, ptr %outs, i64 %q
+  store i64 %into, ptr %outp
+  %q1 = add i64 %q, 1
+  br label %result
+
+run:
+  %body = load ptr, ptr %r
+""" + _RUN + """  br i1 %clean, label %answer, label %slow
+answer:
+  %next = sub i64 1, %turn
+  store i64 %next, ptr %turnp
+  %lastip = getelementptr ptr, ptr %given, i64 1
+  %lasti = load ptr, ptr %lastip
+  %tbit = and i64 %flags, 4
+  %astuple = icmp ne i64 %tbit, 0
+  $Inc
+  br label %held0
+held0:
+  %w = phi i64 [0, %answer], [%w1, %owned]
+  %wmore = icmp slt i64 %w, %k
+  br i1 %wmore, label %owned, label %give
+owned:
+  %w6 = mul i64 %w, 6
+  %wrow = getelementptr i64, ptr %set, i64 %w6
+  %wleaf = load ptr, ptr %wrow
+  call void %Inc(ptr %wleaf)
+  %w1 = add i64 %w, 1
+  br label %held0
+give:
+  br i1 %astuple, label %tuple, label %alone
+alone:
+  %only = call ptr @handle(ptr %externs, ptr %r, ptr %set, ptr %caller, ptr %lasti)
+  ret ptr %only
+tuple:
+  $NewTuple
+  $SetItem
+  $Dec
+  %all = call ptr %NewTuple(i64 %k)
+  %nomemory = icmp eq ptr %all, null
+  br i1 %nomemory, label %fail, label %item
+item:
+  %p = phi i64 [0, %tuple], [%p1, %itemset]
+  %pmore = icmp slt i64 %p, %k
+  br i1 %pmore, label %itemget, label %finish
+itemget:
+  %p6 = mul i64 %p, 6
+  %prow = getelementptr i64, ptr %set, i64 %p6
+  %one = call ptr @handle(ptr %externs, ptr %r, ptr %prow, ptr %caller, ptr %lasti)
+  %missing = icmp eq ptr %one, null
+  br i1 %missing, label %drop, label %itemset
+itemset:
+  %rc = call i32 %SetItem(ptr %all, i64 %p, ptr %one)
+  %p1 = add i64 %p, 1
+  br label %item
+finish:
+  ret ptr %all
+drop:
+  call void %Dec(ptr %all)
+  br label %fail
+fail:
+  ret ptr null
+slow:
+  %slownonep = getelementptr i64, ptr %r, i64 21
+  %slownone = load ptr, ptr %slownonep
+  %sIncp = getelementptr ptr, ptr %externs, i64 $IncAt
+  %sInc = load ptr, ptr %sIncp
+  call void %sInc(ptr %slownone)
+  ret ptr %slownone
+}
+
+define internal ptr @handle(ptr %externs, ptr %r, ptr %row, ptr %code, ptr %lasti) nounwind {
+  $Call
+  $Inc
+  %typep = getelementptr i64, ptr %r, i64 17
+  %type = load ptr, ptr %typep
+  %h = call ptr %Call(ptr %type)
+  %bad = icmp eq ptr %h, null
+  br i1 %bad, label %out, label %fill
+fill:
+  %leaf = load ptr, ptr %row
+  %termp = getelementptr i64, ptr %row, i64 4
+  %term = load ptr, ptr %termp
+  %nonep = getelementptr i64, ptr %r, i64 21
+  %none = load ptr, ptr %nonep
+  call void %Inc(ptr %term)
+  call void %Inc(ptr %none)
+  call void %Inc(ptr %code)
+  call void %Inc(ptr %lasti)
+  %h0 = getelementptr i8, ptr %h, i64 $tensor_a
+  store ptr %leaf, ptr %h0
+  %h1 = getelementptr i8, ptr %h, i64 $tensor_term
+  store ptr %term, ptr %h1
+  %h2 = getelementptr i8, ptr %h, i64 $tensor_b
+  store ptr %none, ptr %h2
+  %h3 = getelementptr i8, ptr %h, i64 $tensor_code
+  store ptr %code, ptr %h3
+  %h4 = getelementptr i8, ptr %h, i64 $tensor_lasti
+  store ptr %lasti, ptr %h4
+  br label %out
+out:
+  ret ptr %h
+}
+"""
