@@ -15,6 +15,7 @@ from lazygrad import errors
 from lazygrad.runtime import slots
 from lazygrad.transforms import compiled
 
+
 def quickened(f, *args):
     """The compiled function, called until it has its built-in (a free-threaded Python, which counts references otherwise, has none)."""
     for _ in range(compiled.SEVERAL + 2):
