@@ -23,7 +23,8 @@ from .noise import dropped
 from .operands import real, wide
 
 OP = "scaled_dot_product_attention"
-FEW = 1 << 16           # scores of a head that may exist at once on a CPU: beyond, blocks are faster and take less memory
+FEW = 1 << 16           # causal scores of a head that may exist at once on a CPU: beyond, blocks are faster and take less memory
+WHOLE = 16              # as many times more where no block can be left out
 FEW_ON_GPU = 1 << 26    # those of all heads on a GPU, where every block is launches of its own
 
 
@@ -137,7 +138,7 @@ def scaled_dot_product_attention(q: Any, k: Any, v: Any, *, mask: Any = None, is
     given = q_, k_, v_, rest[0] if rest else None, key if dropout_p else None
     (n, h, g, length, _), keys, gpu = q_.shape, k_.shape[2], q.device != "cpu"
     heads = n * h * g
-    many = heads * length * keys > FEW_ON_GPU if gpu else length * keys > FEW
+    many = heads * length * keys > FEW_ON_GPU if gpu else length * keys > FEW * (1 if is_causal else WHOLE)
     if many:
         out = blockwise.attention(blockwise.blocks(heads, length, keys, gpu, bool(is_causal), float(dropout_p)), *given)
     else:
