@@ -21,7 +21,8 @@ from lazygrad.ir.term import toposort
 f2, f4, f8, i1, i4, i8, u1, b1 = (np.dtype(t) for t in ("f2", "f4", "f8", "i1", "i4", "i8", "u1", "?"))
 THREADS = Traits(software=True, float16=True, float64=True, int64=True, subgroups=False)
 GROUPS = changed(THREADS, software=False)
-BOTH = pytest.mark.parametrize("traits", [THREADS, GROUPS], ids=["thread", "group"])
+SUBGROUPS = changed(GROUPS, subgroups=True)
+BOTH = pytest.mark.parametrize("traits", [THREADS, GROUPS, SUBGROUPS], ids=["thread", "group", "subgroups"])
 rng = np.random.default_rng(3)
 
 
@@ -175,6 +176,27 @@ def softmax(r, c, how="vector"):
 def test_rows(device, traits, r, c):
     s = check(device, softmax(r, c), [normal(r * c), nan(r * c), nan(r)], traits)
     assert ("var<workgroup>" in s.source) == (not traits.software and c > 2)
+
+
+@pytest.mark.parametrize("dtype", [b1, i1, u1, i4, np.dtype("u4"), i8, f2, f4, f8], ids=str)
+@BOTH
+def test_every_monoid_over_rows_that_a_workgroup_shares(device, traits, dtype):
+    """With NaN, infinities and zeros of both signs among the floats."""
+    monoids = {"b": ("and", "or", "maximum", "minimum"), "f": ("add", "mul", "maximum", "minimum")}.get(
+        dtype.kind, ("add", "mul", "maximum", "minimum", "and", "or"))
+    r, c = 6, 300
+    x = (rng.integers(0, 2, (r, c)) if dtype == b1 else rng.integers(1 if dtype.kind == "u" else -3, 4, (r, c))).astype(dtype)
+    if dtype.kind == "f":
+        x = np.where(x == 0, 1, np.sign(x))                           # products that are numbers in any order
+        x[1, 77], x[2, 250], x[2, 3], x[3, 5], x[4] = np.nan, np.inf, -np.inf, -np.nan, -0.0
+    if dtype == b1:
+        x[0], x[1], x[2] = True, False, np.arange(c) == 299
+    i, _, at = rows(r, c)
+    loop = Loop("j", c, "vector", tuple([Accumulate(m, S.load(0, at, dtype)) for m in monoids]), tuple([Carry(m, m, dtype) for m in monoids]))
+    k = kernel([dtype] * (1 + len(monoids)), set(range(1, 1 + len(monoids))),
+               grid([r], [loop, *[Store(1 + n, i, S.carry(m, dtype)) for n, m in enumerate(monoids)]]))
+    s = check(device, k, [x.ravel(), *[nan(r, dtype) for _ in monoids]], traits, exact=True)
+    assert ("subgroupMax" in s.source) == (traits.subgroups and dtype.itemsize < 8 and dtype != b1)
 
 
 @BOTH

@@ -18,7 +18,8 @@ from ...ir.scalar import LOAD
 from ..monoids import identity
 from . import scalars, windows
 from .accesses import TURNS, Access, Facts, Lane, Plan, Planner, below, loops_of, roots, runs
-from .arrays import Arrays, power_below
+from .arrays import Arrays
+from .reducers import Reducers
 from .text import Builder, Module, load_value, type_name
 from .traits import GRID, Shader, Traits
 from .values import AXES, Values, Variable
@@ -74,8 +75,7 @@ class Writer:
         self.state: dict[str, str] = {}
         self.together = True                         # outside of shared loops: all threads of a workgroup do the same
         self.dirty: tuple[set[int], set[int]] = set(), set()         # buffers (read, written) since the last barrier
-        self.shared: dict[str, str] = {}             # workgroup arrays by name
-        self.reducers: dict[str, str] = {}
+        self.reducers = Reducers(self.module, plan.threads)
         self.faults = False
         self.names: dict[str, str] = {}
         self.around: dict[int, int] = {}             # how often each loop is met in a grid step
@@ -113,8 +113,8 @@ class Writer:
             self.thread_steps(extents, steps, width, groups, many, tall)
             builtins = "@builtin(global_invocation_id) id: vec3<u32>" if steps > 1 else ""
         declarations, bindings = self.arrays.declare(self.faults, many)
-        lines = [*declarations, *self.shared.values(), *self.reducers.values(), f"@compute @workgroup_size({width})",
-                 f"fn main({builtins}) {{", *["  " + line for line in v.lines], "}", ""]
+        lines = [*declarations, *self.reducers.declarations, f"@compute @workgroup_size({width})",
+                 f"fn main({builtins}) {{", *["  " + line for line in [*self.reducers.begin, *v.lines]], "}", ""]
         head = self.module.text().lstrip("\n")
         if self.looks is None:
             return Shader(head + "\n".join(lines), bindings, grids, self.faults, self.arrays.segment)
@@ -420,35 +420,4 @@ class Writer:
 
     def reduce(self, c: Carry, value: str) -> str:
         """The values of all threads of the workgroup as one, always in the same order."""
-        kind, threads = type_name(c.dtype), self.plan.threads
-        array = f"shared_{c.dtype}"
-        name = f"{c.monoid}_{c.dtype}"
-        self.shared[array] = f"var<workgroup> {array}: array<{kind}, {threads}>;"
-        if name not in self.reducers:
-            front = power_below(math.isqrt(threads))
-
-            def add(pad: str, other: str) -> str:
-                lines: list[str] = []
-                total = scalars.emit(self.module, lines, c.monoid, c.dtype, 0, ["total", "other"])
-                return "\n".join([f"{pad}let other = {array}[{other}];", *[pad + x for x in lines], f"{pad}total = {total};"])
-
-            self.reducers[name] = f"""fn {name}(value: {kind}, thread: u32) -> {kind} {{
-  {array}[thread] = value;
-  workgroupBarrier();
-  var total = value;
-  if (thread < {front}u) {{
-    for (var i = thread + {front}u; i < {threads}u; i += {front}u) {{
-{add("      ", "i")}
-    }}
-    {array}[thread] = total;
-  }}
-  workgroupBarrier();
-  total = {array}[0];
-  for (var i = 1u; i < {front}u; i++) {{
-{add("    ", "i")}
-  }}
-  workgroupBarrier();
-  return total;
-}}"""
-        text = f"{name}({value}, thread)"
-        return self.values.name(self.values.lines, text)
+        return self.values.name(self.values.lines, self.reducers.total(c.monoid, c.dtype, value))
