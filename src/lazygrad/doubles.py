@@ -13,7 +13,8 @@ import numpy as np
 
 from .errors import LazygradError
 from .functions import FUNCTIONS
-from .tensor import Tensor
+from .graph import asarray
+from .tensor import Tensor, adopt, graph_of, holds_tensors
 
 SINGLE = (np.dtype("float32"), np.dtype("complex64"))
 INEXACT = "fc"
@@ -83,6 +84,14 @@ def call(found: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         return found(*again, **{k: widened(v) for k, v in kwargs.items()})
     except LazygradError:                      # an argument that has to be an integer
         return result
+
+
+def arrays(*given: Any) -> list[Tensor]:
+    """Data as tensors, of the graph and device of the first that is one."""
+    first = next((v for v in given if isinstance(v, Tensor)), None)
+    if first is None:
+        return [asarray(v) for v in given]
+    return [v if isinstance(v, Tensor) else adopt(np.asarray(v) if not holds_tensors((v,)) else v, graph_of(first), "asarray") for v in given]
 
 
 def wide(found: Callable) -> Callable:

@@ -37,6 +37,8 @@ COMPUTED = {"array2string", "array_repr", "array_str", "save", "savetxt", "savez
             "min_scalar_type", "common_type", "mintypecode", "typename", "isfortran"}
 # arguments that change nothing here: tensors have no memory order, no subclasses, one sort, and are never changed
 MEANINGLESS = {"casting", "subok", "kind", "copy", "overwrite_input", "like", "stable", "assume_unique", "optimize", "sorted", "writeable", "device"}
+# and those of SciPy: which routine computes, whether operands are checked for NaN, how many threads there are
+MEANINGLESS |= {"overwrite_a", "overwrite_b", "overwrite_x", "check_finite", "lapack_driver", "assume_a", "lwork", "driver", "disp", "blocksize", "workers", "plan", "xp"}
 
 
 def lookup(name: str, module: str = "") -> Callable | None:
@@ -53,6 +55,11 @@ def lookup(name: str, module: str = "") -> Callable | None:
         return importlib.import_module(f"{__package__}.transforms.along").apply_along_axis
     special = importlib.import_module(f"{__package__}.special")
     return getattr(special, name) if name in special.__all__ and not hasattr(np, name) else None
+
+
+def label(func: Any) -> str:
+    """How errors name a function of another library."""
+    return f"{(func.__module__ or 'numpy').partition('.')[0]}.{func.__name__}"
 
 
 def shown(v: Any) -> str:
@@ -197,7 +204,7 @@ def function_call(func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) ->
         return changed(func, args, kwargs)
     found = lookup(name, getattr(func, "__module__", "") or "")
     if found is None:
-        raise unknown(f"numpy.{name}")
+        raise unknown(label(func))
     return translated(func, found, args, kwargs)
 
 
@@ -283,7 +290,7 @@ def translated(func: Any, found: Callable, args: tuple, kwargs: dict[str, Any]) 
     try:
         bound = signature.bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise DataError(f"numpy.{func.__name__}", "its arguments", str(error)) from None
+        raise DataError(label(func), "its arguments", str(error)) from None
     names = renamed(func, found)
     ours = parameters(found)[1]
     named: dict[str, Any] = {}
@@ -324,7 +331,7 @@ def adapted(func: Any, found: Callable, named: dict[str, Any], several: list[Any
         if name == "reshape":
             named["shape"] = tuple(named["shape"])[::-1] if isinstance(named["shape"], (tuple, list)) else named["shape"]
     elif order not in ("C", "K", "A") and not (order == "F" and name.endswith("_like")):
-        raise OptionError(f"numpy.{name}", f"order={order!r}", "tensors are row-major", 'leave it out')
+        raise OptionError(label(func), f"order={order!r}", "tensors are row-major", 'leave it out')
     if name.endswith("_like") and "shape" in further:
         shape = further.pop("shape")
         x = named[first]
@@ -337,7 +344,7 @@ def adapted(func: Any, found: Callable, named: dict[str, Any], several: list[Any
             return result if outs is None else into(outs, result, name)
     strange = [k for k in further if k not in ours and not any(p.kind is p.VAR_KEYWORD for p in ours.values())]
     if strange:
-        raise OptionError(f"numpy.{name}", f"{strange[0]}={shown(further[strange[0]])}", "the function here has no such argument", "leave it out")
+        raise OptionError(label(func), f"{strange[0]}={shown(further[strange[0]])}", "the function here has no such argument", "leave it out")
     place: list[Any] = several if several and not named else []
     for p in ours.values() if place is not several else ():           # positional as far as there are no gaps
         if p.kind is p.VAR_POSITIONAL:

@@ -14,6 +14,7 @@ import numpy as np
 
 import lazygrad as lg
 
+from ...doubles import arrays
 from ...errors import DataError
 from ...interop import evaluated
 from ...ir.record import record
@@ -60,10 +61,12 @@ def is_number(v: Any, k: int) -> bool:
 
 def tensors(*given: Any) -> list[Tensor]:
     """Data as floating tensors. Numbers take the dtype of the first floating array, else they are float64; so do integers."""
-    arrays = [v if isinstance(v, Tensor) or type(v) in (bool, int, float) else lg.asarray(np.asarray(v)) for v in given]
-    arrays = [v.astype(np.float64) if isinstance(v, Tensor) and v.dtype.kind in "biu" else v for v in arrays]
-    dtype = next((v.dtype for v in arrays if isinstance(v, Tensor)), np.float64)
-    return [v if isinstance(v, Tensor) else lg.full((), float(v), dtype) for v in arrays]
+    numbers = [type(v) in (bool, int, float) for v in given]
+    found = iter(arrays(*[v if isinstance(v, Tensor) else np.asarray(v) for v, n in zip(given, numbers, strict=True) if not n]))
+    out = [v if n else next(found) for v, n in zip(given, numbers, strict=True)]
+    out = [v.astype(np.float64) if isinstance(v, Tensor) and v.dtype.kind in "biu" else v for v in out]
+    dtype = next((v.dtype for v in out if isinstance(v, Tensor)), np.float64)
+    return [v if isinstance(v, Tensor) else lg.full((), float(v), dtype) for v in out]
 
 
 # ---- methods ----------------------------------------------------------------------------------------------------------
