@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from test_codegen import run_program
 
-from lazygrad.backends.llvm import externs, gemm, jit, portions, target
+import lazygrad as lg
+from lazygrad import compiler
+from lazygrad.backends import llvm
+from lazygrad.backends.llvm import epilogue, externs, gemm, jit, portions, target
 from lazygrad.backends.llvm.program import emit
 from lazygrad.ir.aval import aval
 from lazygrad.ir.program import Buffer, Gemm, Program
+from lazygrad.ir.record import changed
+from lazygrad.ir.term import toposort
 
 SIZES = [(1, 3, 1), (1, 200, 7), (2, 16, 5), (5, 7, 9), (6, 64, 33), (7, 65, 64), (13, 17, 3), (25, 10, 40), (70, 100, 50), (97, 33, 129)]
 DEEP = [(70, 20, 600), (9, 70, 1025), (66, 120, 512)]
@@ -126,3 +131,54 @@ def test_blas_takes_one_thread_and_then_as_many_as_before(monkeypatch):
     finally:
         put(before)
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "blas"])
+@pytest.mark.parametrize("dtype", [np.dtype("float32"), np.dtype("float64")], ids=str)
+def test_epilogues(dtype, ours, monkeypatch):
+    """What one elementwise kernel makes of a product, block by block: bias, activation, residual, an update in place, batches, transposes."""
+    monkeypatch.setenv("LAZYGRAD_CACHE_DIR", "off")
+    monkeypatch.setattr(llvm, "caps", changed(llvm.caps, epilogue=1))
+    monkeypatch.setattr(epilogue, "BLOCK", 64 * 24 * dtype.itemsize)
+    if not ours:
+        monkeypatch.setattr(gemm, "tiling", lambda *_: None)
+        monkeypatch.setattr(portions, "COLUMNS", 24)
+    for batch, m, k, n in (((), 100, 30, 70), ((), 2, 64, 90), ((), 90, 60, 3), ((7,), 17, 20, 30), ((2, 3), 40, 24, 64), ((40,), 12, 20, 18)):
+        check_epilogues(batch, m, k, n, dtype)
+
+
+def check_epilogues(batch: tuple[int, ...], m: int, k: int, n: int, dtype: np.dtype) -> None:
+    """Several products of one size, each read by another kernel, and one that is also asked for itself."""
+    rng, graph = np.random.default_rng(0), lg.Graph()
+
+    def leaf(*shape):
+        return graph.tensor(rng.standard_normal(shape).astype(dtype))
+
+    b, r, w, update = leaf(n), leaf(*batch, m, n), leaf(*batch, k, n), leaf(*batch, m, n)
+    third = np.arange(n) % 3 == 0
+    bv, rv, uv = [v.value.astype(np.float64) for v in (b, r, update)]
+    rules = {"relu": (lambda p: lg.relu(p + b), lambda v: np.maximum(v + bv, 0)),
+             "residual": (lambda p: lg.tanh(p) * 0.5 + r, lambda v: np.tanh(v) * 0.5 + rv),
+             "turned": (lambda p: lg.exp(-p * p).mT, lambda v: np.exp(-v * v).swapaxes(-1, -2)),
+             "column": (lambda p: p * r[..., :1] + b, lambda v: v * rv[..., :1] + bv),
+             "indices": (lambda p: lg.where(third, p, b), lambda v: np.where(third, v, bv)),
+             "twice": (lambda p: p * p + p, lambda v: v * v + v),
+             "updated": (lambda p: update - 0.1 * p, lambda v: uv - 0.1 * v)}
+    xs = [leaf(*batch, m, k) for _ in range(len(rules) + 1)]
+    made = [rule(x @ w) for x, (rule, _) in zip(xs, rules.values(), strict=False)]
+    p = xs[-1] @ w
+    made += [p, lg.sin(p)]                                       # here the product is asked for itself
+    assert all(isinstance(s, Gemm) for z in [*made[:2], *made[3:-2]] for s in plan(z).steps)
+    got = graph.compile([], made[:6] + made[7:], updates=[(update, made[6])])()
+    got = [*got[:6], update.value, *got[6:]]
+    products = [np.matmul(x.value.astype(np.float64), w.value) for x in xs]
+    want = [rule(v) for v, (_, rule) in zip(products, rules.values(), strict=False)] + [products[-1], np.sin(products[-1])]
+    tolerance = 40 * k * np.finfo(dtype).eps                     # k roundings of a product near sqrt(k), squared by some
+    for name, x, y in zip([*rules, "product", "and more"], got, want, strict=True):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=f"{name} {batch, m, k, n}")
+
+
+def plan(z) -> Program:
+    """The program of an expression."""
+    sources = [t for t in toposort([z.term]) if t.op.name == "source"]
+    return compiler.compile([z.term], sources, [None], llvm.caps)

@@ -22,7 +22,7 @@ def epilogues(steps: list[Step | Piece], traffic: Callable, kept: set[int], caps
     `kept`: buffers that must be written (outputs). `number(kernel)` puts a kernel into the Program. A product that others
     read too is stored by its epilogue, where they come later.
     """
-    products = {s.c: p for p, s in enumerate(steps) if isinstance(s, Gemm) and not s.accumulate and s.k}
+    products = {s.c: p for p, s in enumerate(steps) if isinstance(s, Gemm) and not s.accumulate and s.k and s.batch * s.m * s.n >= caps.epilogue}
     if not caps.epilogue or not products:
         return steps
     readers: dict[int, list[int]] = {}
@@ -45,7 +45,7 @@ def epilogues(steps: list[Step | Piece], traffic: Callable, kept: set[int], caps
 
 def _merged(g: Gemm, piece: Piece, product: int, stored: bool, caps: Caps, number: Callable[[Kernel], int]) -> Gemm | None:
     """The product with `piece` as its epilogue, None where that is not elementwise over the product's elements."""
-    chain, body = _grid(piece.kernel.body)
+    chain, body = _chain(piece.kernel.body)
     size = g.batch * g.m * g.n
     if any([not isinstance(s, Store) for s in body]) or (g.batch > 1 and g.c_step != g.m * g.n) or g.ldc != g.n or g.c_offset:
         return None
@@ -77,10 +77,10 @@ def _merged(g: Gemm, piece: Piece, product: int, stored: bool, caps: Caps, numbe
     return changed(g, epilogue=number(kernel), more=tuple(more))
 
 
-def _grid(body: tuple[Stmt, ...]) -> tuple[list[Loop], tuple[Stmt, ...]]:
-    """The grid loops of a kernel and what is inside of them."""
+def _chain(body: tuple[Stmt, ...]) -> tuple[list[Loop], tuple[Stmt, ...]]:
+    """The loops of a kernel, each the only statement of the one around it, and what is inside of them."""
     chain: list[Loop] = []
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].mode == "grid":
+    while len(body) == 1 and isinstance(body[0], Loop) and not body[0].carries and not body[0].states:
         chain.append(body[0])
         body = body[0].body
     return chain, body

@@ -219,7 +219,7 @@ class Caps:
 
     `grid`: kernels run as many threads: outer loops whose steps are independent get mode "grid". `threads`: how many threads
     keep the device busy. `rows`: whether the threads of a group can share the inner loops of one grid step (else a
-    grid step is one thread's). `epilogue`: Gemm steps may have one. `chunks`: loops may have a grain (see `kernel.Loop`).
+    grid step is one thread's). `epilogue`: the number of elements from which a product may have one (0: none may). `chunks`: loops may have a grain (see `kernel.Loop`).
     `convolves(step, dtype)`: the bytes of scratch memory that a Conv step of a dtype of `gemm_dtypes` takes (None: there are no such steps).
     """
 
@@ -231,7 +231,7 @@ class Caps:
     grid: bool = False
     threads: int = 1
     rows: bool = False
-    epilogue: bool = False
+    epilogue: int = 0
     turns: int = 0                               # of a loop in one grid step at most; 0: any number
     chunks: bool = False
     convolves: Callable[[Conv, np.dtype], int] | None = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .known import Known
 
 BODY = "body"                      # the symbol of a program's function
+EPILOGUE = 1 << 14                 # elements of a product from which it is worth not to store it
 
 
 @functools.cache
@@ -48,7 +49,7 @@ def _caps() -> Caps:
     from .scalars import CAPS_OPS
 
     ops = frozenset(CAPS_OPS)
-    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes(), chunks=True,
+    return Caps("llvm", ops, frozenset(dtype for _, dtype in ops), externs.gemm_dtypes(), epilogue=EPILOGUE, chunks=True,
                 convolves=_scratch if target.host().has & {"fma", "neon"} else None)
 
 

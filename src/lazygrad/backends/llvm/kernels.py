@@ -37,11 +37,11 @@ def write(module: Module, name: str, kernel: Kernel, lanes_bytes: int = 64, writ
     attribute = "noalias " if distinct else ""
     head = ", ".join([f"ptr {attribute}%b{i}" for i in range(len(kernel.params))] + ["ptr %x"])
     fn = Function(module, f"define internal void @{name}({head}) nounwind")
-    _Writer(fn, kernel, lanes_bytes, written, attribute).run_all()
+    Writer(fn, kernel, lanes_bytes, written, attribute).run_all()
     module.functions.append(fn.text())
 
 
-class _Writer:
+class Writer:
     """One function being written. `state[name]`: the running values of a carry, one per unrolled copy."""
 
     def __init__(self, fn: Function, kernel: Kernel, lanes_bytes: int, written: frozenset[int], attribute: str = "") -> None:
@@ -53,9 +53,9 @@ class _Writer:
         self.assigned: dict[str, str] = {}           # states, as this step leaves them
         self.live: str | None = None                 # lanes that still go on in a loop with a test of their own
 
-    def inside(self, fn: Function) -> _Writer:
+    def inside(self, fn: Function) -> Writer:
         """The writer of a part of this kernel in a function of its own, whose parameters have the same names."""
-        inner = _Writer(fn, self.kernel, self.lanes_bytes, self.values.written, self.attribute)
+        inner = Writer(fn, self.kernel, self.lanes_bytes, self.values.written, self.attribute)
         inner.carries = dict(self.carries)
         return inner
 

@@ -6,7 +6,7 @@ element is never divided, so portions do not change a bit of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -39,10 +39,15 @@ def _ceil(n: int, d: int) -> int:
     return -(-n // d)
 
 
+def nanoseconds(g: Gemm, dtype: np.dtype, t: Tiling | None) -> float:
+    """How long one core takes, about."""
+    n = g.n if t is None else _ceil(g.n, t.lanes) * t.lanes
+    return g.batch * dtype.itemsize * (2.0 * g.m * n * g.k / SPEED + BYTE * (g.m * g.k + g.k * g.n + g.m * g.n))
+
+
 def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
     """How to share a product, None where it is too little work. `t` None: BLAS multiplies."""
-    n = g.n if t is None else _ceil(g.n, t.lanes) * t.lanes
-    work = g.batch * dtype.itemsize * (2.0 * g.m * n * g.k / SPEED + BYTE * (g.m * g.k + g.k * g.n + g.m * g.n))
+    work = nanoseconds(g, dtype, t)
     if work < WORTH:
         return None
     most = min(int(work / PORTION), MOST)
@@ -61,23 +66,40 @@ def portions(g: Gemm, dtype: np.dtype, t: Tiling | None) -> Portions | None:
 
 def write(module: Module, name: str, g: Gemm, kind: str, p: Portions, function: Callable[[Gemm], str]) -> None:
     """Add the product to the module as function `name`; `function(g)` is the name of that of a smaller one."""
+    def case(fn: Function, part: Gemm, pointers: Sequence[str], first: Sequence[str]) -> None:
+        a, b, c, x = pointers
+        e, i, j = first
+        c = at(fn, kind, c, (e, g.c_step), (i, g.ldc), (j, 1), ("", g.c_offset))
+        fn.line(f"call void @{function(part)}(ptr {a}, ptr {b}, ptr {c}, ptr {x})")
+
+    divided(module, name, g, kind, p, 1, True, case)
+
+
+def divided(module: Module, name: str, g: Gemm, kind: str, p: Portions, more: int, shared: bool,
+            case: Callable[[Function, Gemm, Sequence[str], Sequence[str]], None]) -> None:
+    """Add a function `(ptr a, ptr b, further pointers, ptr x)` that does a product portion by portion, by threads where `shared`.
+
+    `case(fn, part, pointers, first)` writes what is done for one of size `part`: `pointers` as those of the function, with a and b at
+    its own elements; `first` are its first entry, row and column.
+    """
     sizes = (g.batch, p.entries), (g.m, p.rows), (g.n, p.columns)
     counts = [_ceil(whole, part) for whole, part in sizes]
     fn = Function(module, f"define internal void @{name}.chunk(ptr %context, i64 %n) nounwind")
-    a, b, c, x = [fn.emit(f"load ptr, ptr {fn.emit(f'getelementptr ptr, ptr %context, i64 {i}')}, align 8") for i in range(4)]
+    pointers = [fn.emit(f"load ptr, ptr {fn.emit(f'getelementptr ptr, ptr %context, i64 {i}')}, align 8") for i in range(more + 3)]
     rest = "%n"
     places: list[str] = []
     for count in counts[:0:-1]:                      # those after one another have the same rows of A
         places.append(fn.emit(f"urem i64 {rest}, {count}"))
         rest = fn.emit(f"udiv i64 {rest}, {count}")
-    j, i, e = [*places, rest]
-    a = _at(fn, kind, a, (e, p.entries * g.a_step), (i, p.rows * (1 if g.trans_a else g.lda)), ("", g.a_offset))
-    b = _at(fn, kind, b, (e, p.entries * g.b_step), (j, p.columns * (g.ldb if g.trans_b else 1)), ("", g.b_offset))
-    c = _at(fn, kind, c, (e, p.entries * g.c_step), (i, p.rows * g.ldc), (j, p.columns), ("", g.c_offset))
+    numbers = [rest, *places[::-1]]
+    first = [fn.emit(f"mul i64 {n}, {part}") for n, (_, part) in zip(numbers, sizes, strict=True)]
+    e, i, j = first
+    pointers[0] = at(fn, kind, pointers[0], (e, g.a_step), (i, 1 if g.trans_a else g.lda), ("", g.a_offset))
+    pointers[1] = at(fn, kind, pointers[1], (e, g.b_step), (j, g.ldb if g.trans_b else 1), ("", g.b_offset))
     ends = [whole - (count - 1) * part for (whole, part), count in zip(sizes, counts, strict=True)]
     forms = [dict.fromkeys([part] * (count > 1) + [end]) for (_, part), count, end in zip(sizes, counts, ends, strict=True)]
     number = fn.emit("add i64 0, 0")
-    for place, form, count in zip((e, i, j), forms, counts, strict=True):
+    for place, form, count in zip(numbers, forms, counts, strict=True):
         number = fn.emit(f"mul i64 {number}, {len(form)}")
         if len(form) == 2:
             last = fn.emit(f"icmp eq i64 {place}, {count - 1}")
@@ -85,22 +107,23 @@ def write(module: Module, name: str, g: Gemm, kind: str, p: Portions, function: 
     cases = list(product(*forms))
     fn.line(f"switch i64 {number}, label %case0 [ {' '.join([f'i64 {k}, label %case{k}' for k in range(1, len(cases))])} ]")
     for k, (entries, rows, columns) in enumerate(cases):
-        part = changed(g, m=rows, n=columns, batch=entries, a_offset=0, b_offset=0, c_offset=0)
+        part = changed(g, m=rows, n=columns, batch=entries, a_offset=0, b_offset=0, c_offset=0, epilogue=None, more=())
         part = part if entries > 1 else changed(part, a_step=0, b_step=0, c_step=0)
         fn.begin(f"case{k}")
-        fn.line(f"call void @{function(part)}(ptr {a}, ptr {b}, ptr {c}, ptr {x})")
+        case(fn, part, pointers, first)
         fn.line("br label %end")
     fn.begin("end")
     module.functions.append(fn.text())
-    fn = Function(module, f"define internal void @{name}(ptr %a, ptr %b, ptr %c, ptr %x) nounwind")
-    regions.launch(fn, name, [("ptr", f"%{p}") for p in "abcx"], int(np.prod(counts)))
+    names = ["%a", "%b", *[f"%c{i}" for i in range(more)], "%x"]
+    fn = Function(module, f"define internal void @{name}({', '.join([f'ptr {n}' for n in names])}) nounwind")
+    regions.launch(fn, name, [("ptr", n) for n in names], int(np.prod(counts)), shared)
     module.functions.append(fn.text())
 
 
-def _at(fn: Function, kind: str, base: str, *terms: tuple[str, int]) -> str:
+def at(fn: Function, kind: str, base: str, *terms: tuple[str, int]) -> str:
     """The address of an element: base plus the sum of index * stride ("": stride)."""
     for index, stride in terms:
         if stride:
-            step = fn.emit(f"mul i64 {index}, {stride}") if index else str(stride)
+            step = str(stride) if not index else index if stride == 1 else fn.emit(f"mul i64 {index}, {stride}")
             base = fn.emit(f"getelementptr {kind}, ptr {base}, i64 {step}")
     return base

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir.program import Branch, Call, Conv, Gemm, Host, Program, Repeat, every
 from ...ir.record import changed, record
-from . import blas, convolution, flow, gemm, kernels, portions, regions
+from . import blas, convolution, epilogue, flow, gemm, kernels, portions, regions
 from .flow import ARENA, FIRST
 from .target import Target
 from .text import Function, Module, element
@@ -89,7 +89,7 @@ class _Writer:
     def callee(self, step: Call | Gemm | Conv | Repeat | Branch) -> tuple[str, tuple[int, ...]]:
         """The function that does a step, and the buffers it is given."""
         if isinstance(step, Gemm):
-            return self.product(step), (step.a, step.b, step.c)
+            return self.product(step), (step.a, step.b, *([step.c] if step.epilogue is None else step.more))
         if isinstance(step, Conv):
             return self.convolution(step), (step.x, step.w, step.out, step.scratch)
         if isinstance(step, Repeat | Branch):
@@ -179,8 +179,17 @@ class _Writer:
 
     # ---- matrix products
     def product(self, g: Gemm) -> str:
-        """The function for products of this form: `(ptr a, ptr b, ptr c, ptr x)`."""
-        return self.multiplication(g, self.program.buffers[g.c].aval.dtype)
+        """The function for products of this form: `(ptr a, ptr b, ptr c, ptr x)`, the buffers of its epilogue in c's place."""
+        dtype = self.program.buffers[g.a].aval.dtype
+        if g.epilogue is None:
+            return self.multiplication(g, dtype)
+        kernel, same = self.program.kernels[g.epilogue], tuple([g.more.index(b) for b in g.more])       # buffers that come twice
+        key = (dtype, changed(g, a=0, b=0, c=0, epilogue=0, more=()), kernel, same)
+        name = self.products.get(key)
+        if name is None:
+            name = self.products[key] = f"g{len(self.products)}"
+            epilogue.write(self.module, name, g, dtype, kernel, same, self.target, lambda part: self.multiplication(part, dtype, True))
+        return name
 
     def multiplication(self, g: Gemm, dtype, alone: bool = False) -> str:
         """The function for products like `g`; `alone`: as a portion of one, which is not divided again."""

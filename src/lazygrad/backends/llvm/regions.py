@@ -68,12 +68,16 @@ def _outside(w: Any, s: Loop) -> list[Scalar]:
     return sorted(found, key=lambda x: x.number)
 
 
-def launch(fn: Function, name: str, values: Sequence[tuple[str, str]], chunks: int) -> None:
-    """Runs the chunks of the function `name`.chunk, whose context are `values` (type, value), 8 bytes each."""
+def launch(fn: Function, name: str, values: Sequence[tuple[str, str]], chunks: int, shared: bool = True) -> None:
+    """Runs the chunks of the function `name`.chunk, whose context are `values` (type, value), 8 bytes each; by threads where `shared`."""
     with fn.inside(fn.entry):
         context = fn.emit(f"alloca [{len(values)} x i64], align 8")
     for i, (kind, value) in enumerate(values):
         fn.line(f"store {kind} {value}, ptr {fn.emit(f'getelementptr i64, ptr {context}, i64 {i}')}, align 8")
+    if not shared or chunks == 1:
+        with fn.loop("0", str(chunks)) as l:
+            fn.line(f"call void @{name}.chunk(ptr {context}, i64 {l.i})")
+        return
     fn.module.helper(NAME, lambda _: _region(fn.module))
     fn.line(f"call void @{NAME}(ptr @{name}.chunk, ptr {context}, i64 {chunks}, ptr {fn.args})")
 
