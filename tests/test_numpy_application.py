@@ -89,3 +89,15 @@ def test_array_and_copy():
     y = lg.copy(x)
     y[0, 0] = 9.0
     assert x.value[0, 0] == A[0, 0] and y.value[0, 0] == 9.0
+
+
+def test_methods_and_attributes_of_numpys_arrays():
+    """All that make sense for a value that does not change, and has no memory of a known layout."""
+    without = {"base", "byteswap", "ctypes", "data", "dump", "dumps", "fill", "flags", "flat", "getfield", "setfield", "setflags", "strides", "tobytes", "tofile"}
+    assert {n for n in dir(np.ndarray) if not n.startswith("_") and not hasattr(lg.Tensor, n)} == without
+    z = lg.tensor(A + 1j)
+    same(z.real, A, 0)
+    same(z.imag, np.ones_like(A), 0)
+    assert z.itemsize == 16 and z.copy().shape == (3, 4) and lg.tensor(A).compress([True, False, True], 0).shape == (2, 4)
+    assert [i.tolist() for i in lg.tensor([0, 3]).nonzero()] == [[1]] and lg.tensor([1, 0]).choose([[1, 2], [3, 4]]).tolist() == [3, 2]
+    check_grads(lambda x: (x.real * x.imag).sum(), (A + 1j,))

@@ -121,6 +121,11 @@ class Tensor:
         return self.term.aval.nbytes
 
     @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return self.term.aval.dtype.itemsize
+
+    @property
     def device(self) -> Any:
         """"cpu", or the WgpuDevice that the tensor lies on."""
         return device_of(self.term.graph)

@@ -16,8 +16,9 @@ from ..ir.record import record
 from ..ir.term import Term
 from ..lift import Operand
 from ..runtime.devices import device_of, resolve
+from ..tensor import Tensor
 from .promotion import P, as_dtype, cast, constant, inexact, pair
-from .table import deferred, public
+from .table import FUNCTIONS, deferred, public
 
 # ---- what a function does with dtypes its Prim does not take ----------------------------------------------------------
 
@@ -227,7 +228,7 @@ def unary(row: Row) -> Callable[[Term], Term]:
 
     rule.__name__, rule.by_aval = name, True
     document(rule, row, names, "Shape and dtype of x, but where noted.")
-    methods = (*names, f"__{row.operator}__") if row.operator else tuple(names)
+    methods = (*names, f"__{row.operator}__") if row.operator else () if name in PARTS else tuple(names)
     return public(*names[1:], method=methods)(rule)
 
 
@@ -244,6 +245,15 @@ def binary(row: Row) -> Callable[[Operand, Operand], Term]:
     return public(*names[1:], method=True, operator=row.operator)(rule)
 
 
+PARTS = ("real", "imag")                  # x.real, not x.real(), as in NumPy and PyTorch
+
+
+def part(name: str) -> property:
+    return property(lambda x: FUNCTIONS[name](x), doc=f"The {'real' if name == 'real' else 'imaginary'} part.")
+
+
+for _name in PARTS:
+    setattr(Tensor, _name, part(_name))
 RULES = {row.names.split()[0]: unary(row) for row in UNARY} | {row.names.split()[0]: binary(row) for row in BINARY}
 
 

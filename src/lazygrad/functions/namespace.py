@@ -102,3 +102,6 @@ def copy(x):
     [1.0]
     """
     return FUNCTIONS["positive"](x)
+
+
+Tensor.copy = copy

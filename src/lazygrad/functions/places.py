@@ -68,6 +68,9 @@ def extract(condition, x):
     return compress(FUNCTIONS["ravel"](condition), x)
 
 
+Tensor.choose = choose
+
+
 # ---- replacing --------------------------------------------------------------------------------------------------------
 
 def same_shape(op: str, x: Term, mask: Term) -> Term:

@@ -210,6 +210,19 @@ def compress(condition, x, axis=None):
     return FUNCTIONS["take"](x, np.asarray(condition, bool).nonzero()[0], axis)
 
 
+def compressed(x, condition, axis=None):
+    """`compress` as a method: the slices of x along `axis` where the condition holds.
+
+    >>> import lazygrad as lg
+    >>> lg.asarray([1, 2, 3]).compress([True, False, True]).tolist()
+    [1, 3]
+    """
+    return compress(condition, x, axis)
+
+
+Tensor.compress, Tensor.nonzero = compressed, nonzero
+
+
 # ---- order --------------------------------------------------------------------------------------------------------------------------------
 
 def order(op: str, x: Term, axis: int | None) -> tuple[Term, int]:
