@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from samples import SHAPES, Arg, Row
 
-from lazygrad.prims import bessel, elliptic, hypergeometric, implicit, incomplete, integrals, probabilities, special  # noqa: F401  (they register)
+from lazygrad.prims import (  # noqa: F401  (they register)
+    bessel,
+    elliptic,
+    hypergeometric,
+    implicit,
+    incomplete,
+    integrals,
+    normal,
+    probabilities,
+    special,
+)
 
 NAMES = {
     ("real",): "erfcx erfi rgamma dawsn log_ndtr j0 j1 i0 i1 i0e i1e expi airy_ai airy_aip airy_bi airy_bip si shi fresnel_s fresnel_c wrightomega wofz",

@@ -160,7 +160,8 @@ def sinc(x: Term) -> Term:
     for k in SINC[-2::-1]:
         series = P.add(P.mul(series, square), fill(x, k))
     size = P.abs(x)
-    return P.where(P.lt(size, fill(size, 0.1)), series, P.div(P.sin(y), y))
+    r = P.sub(x, scale(P.rint(scale(x, 0.5)), 2))                 # exact: pi times the whole turns would be rounded
+    return P.where(P.lt(size, fill(size, 0.1)), series, P.div(P.sin(scale(r, math.pi)), y))
 
 
 @public(method=True)

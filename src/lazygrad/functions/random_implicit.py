@@ -10,7 +10,7 @@ import math
 from ..ir.term import Term
 from ..lift import Operand, operation
 from ..prims import implicit
-from ..prims import special as S
+from ..prims import normal as S
 from .composite import fill, scale
 from .promotion import P, cast
 from .random_continuous import standard

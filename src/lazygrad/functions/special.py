@@ -15,6 +15,7 @@ from ..ir.term import Term
 from ..lift import Operand
 from ..prims import bessel as B
 from ..prims import incomplete as N
+from ..prims import normal  # noqa: F401  (it registers)
 from ..prims import special as S
 from ..prims.base import REGISTRY, Prim
 from .composite import fill

@@ -86,17 +86,21 @@ def kl_div(x: Operand, y: Operand) -> Term:
     out = _relative(x, y)
     finite = P.isfinite(out)
     out = P.where(finite, P.add(out, P.where(finite, P.sub(y, x), fill(x, 0))), out)
-    # near y the terms cancel: with r = (x - y) / y it is y ((1 + r) log(1 + r) - r), the sum over k > 1 of (-r)^k / (k (k - 1)) times y
+    # near y the terms cancel: with s = (x - y) / (x + y), log(x / y) is 2 artanh(s), and it is (x - y) s + 2 x (s³ / 3 + s^5 / 5 + ...)
     one = fill(x, 1)
     inside = P.bit_and(P.gt(x, fill(x, 0)), P.gt(y, fill(y, 0)))
-    ratio = P.div(P.where(inside, x, fill(x, 0)), P.where(inside, y, one))
-    near = P.lt(P.abs(P.sub(ratio, one)), fill(x, 0.125))
-    v = P.where(near, y, one)
-    r = P.div(P.sub(v, P.where(near, x, one)), v)
-    series = fill(x, 1 / (20 * 19))
-    for k in range(19, 1, -1):
-        series = P.add(P.mul(series, r), fill(x, 1 / (k * (k - 1))))
-    return P.where(near, P.mul(v, P.mul(P.square(r), series)), out)
+    u, v = P.where(inside, x, one), P.where(inside, y, one)
+    near = P.bit_and(inside, P.lt(P.abs(P.sub(u, v)), scale(P.minimum(u, v), 2)))              # |s| < 1/2
+    u, v = P.where(near, u, one), P.where(near, v, one)
+    d = P.sub(u, v)
+    s = P.div(d, P.add(u, v))
+    square = P.square(s)
+    count = 13 if x.aval.dtype.itemsize < 8 else 27
+    series = fill(x, 1 / (2 * count + 1))
+    for k in range(count - 1, 0, -1):
+        series = P.add(P.mul(series, square), fill(x, 1 / (2 * k + 1)))
+    close = P.add(P.mul(d, s), P.mul(scale(u, 2), P.mul(P.mul(s, square), series)))
+    return P.where(near, close, out)
 
 
 # ---- losses and transformations -----------------------------------------------------------------------------------------

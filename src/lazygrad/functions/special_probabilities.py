@@ -257,4 +257,7 @@ def factorial(n: Term) -> Term:
     """
     n, = several("factorial", n)
     some = P.bit_or(P.ge(n, fill(n, 0)), P.isnan(n))
-    return P.where(some, S.gamma(P.add(P.where(some, n, fill(n, 1)), fill(n, 1))), fill(n, 0))
+    large = P.gt(n, fill(n, 2))                            # n Γ(n): there n + 1 is rounded, and Γ moves with that
+    x = P.where(large, n, P.where(some, P.add(n, fill(n, 1)), fill(n, 1)))
+    value = S.gamma(x)
+    return P.where(large, P.mul(n, value), P.where(some, value, fill(n, 0)))

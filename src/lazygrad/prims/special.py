@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ir.term import Term
 from . import elementwise as E
+from . import refined
 from .base import Host, Partials, Prim
 from .elementwise import add, div, exp, mul, ndtr, neg, scale, square, sub, times  # noqa: F401  (ndtr has code everywhere)
 from .leaf import like
@@ -22,8 +23,8 @@ ROOT_2PI = math.sqrt(2 * math.pi)
 
 
 def host(name: str, d: Callable[..., Term] | None = None) -> Prim:
-    """A row f(x) with derivative d(c, o, x) = c f'(x)."""
-    return E.unary(name, E.special(name), "f", d, HOST)
+    """A row f(x) with derivative d(c, o, x) = c f'(x): SciPy's function, or `refined`'s."""
+    return E.unary(name, getattr(refined, name, None) or E.special(name), "f", d, HOST)
 
 
 def pair(name: str, dx: Callable[..., Term] | None = None, dy: Callable[..., Term] | None = None) -> Prim:
@@ -51,19 +52,6 @@ erfcx = host("erfcx", lambda c, o, x: times(c, sub(scale(mul(x, o), 2), like(x, 
 erfi = host("erfi", lambda c, o, x: times(c, scale(exp(square(x)), 2 / ROOT_PI)))
 dawsn = host("dawsn", lambda c, o, x: times(c, sub(like(x, 1), scale(mul(x, o), 2))))
 ndtri = host("ndtri", lambda c, o, x: times(c, scale(exp(scale(square(o), 0.5)), ROOT_2PI)))
-
-
-def _log_ndtr(c: Term, o: Term, x: Term) -> Term:
-    # density / probability: by erfcx below 0, where both vanish
-    low = E.lt(x, like(x, 0))
-    tail = div(like(x, math.sqrt(2 / math.pi)), erfcx(scale(E.where(low, x, like(x, -1)), -math.sqrt(0.5))))
-    body = scale(exp(neg(add(scale(square(E.where(low, like(x, 1), x)), 0.5), o))), 1 / ROOT_2PI)
-    return times(c, E.where(low, tail, body))
-
-
-log_ndtr = host("log_ndtr", _log_ndtr)
-
-ndtri_exp = host("ndtri_exp", lambda c, o, x: div(c, _log_ndtr(like(x, 1), x, o)))
 
 # ---- gamma and beta --------------------------------------------------------------------------------------------------
 
