@@ -53,8 +53,10 @@ def _ndtr(x):
     wide = np.asarray(x, np.float64)
     a = np.minimum(np.abs(wide), 40.0)
     high = a.astype(np.float32).astype(np.float64)                  # its square is exact
-    tail = 0.5 * scipy.special.erfcx(a * 0.5**0.5) * np.exp(-0.5 * high * high) * np.exp((high - a) * (high + a) * 0.5)
-    return np.where(wide < 0, tail, 1 - tail).astype(np.asarray(x).dtype)
+    tail = 0.5 * scipy.special.erfcx(a * 0.5**0.5)
+    tail = np.exp(-0.5 * high * high) * (tail + tail * np.expm1((high - a) * (high + a) * 0.5))
+    near = 0.5 * scipy.special.erfc(wide * -(0.5**0.5))             # where SciPy's erfcx is off by more
+    return np.where(a < 1, near, np.where(wide < 0, tail, 1 - tail)).astype(np.asarray(x).dtype)
 
 
 OPS = {o.name: o for o in [
