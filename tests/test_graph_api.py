@@ -412,6 +412,24 @@ def test_compile_returns_numbers_and_arrays(graph):
     assert x.item() == 0.0                       # arguments are not assignments
 
 
+def test_large_results_of_compile_are_the_callers_own(graph):
+    """They are not copied: each call makes new ones, also beside another thread's, and what was given stays as it is."""
+    n = 200_000
+    x = graph.tensor(np.zeros(n, np.float32))
+    f = graph.compile([x], [x + 1, 2 * x, x.sum()])
+    first = f(np.full(n, 3, np.float32))
+    second = f(np.full(n, 4, np.float32))
+    assert not np.shares_memory(first[0], second[0]) and first[0].flags.writeable
+    first[0][:] = 0
+    third = f(np.full(n, 5, np.float32))
+    for out, k in ((second, 4), (third, 5)):
+        assert (out[0] == k + 1).all() and (out[1] == 2 * k).all() and out[2] == k * n
+    assert (first[0] == 0).all() and (first[1] == 6).all()
+    one = graph.compile([x], x - 1)
+    a, b = one(np.full(n, 1, np.float32)), one(np.full(n, 2, np.float32))
+    assert (a == 0).all() and (b == 1).all()
+
+
 def test_compile_of_numbers_only(graph):
     x, y = graph.tensor(np.float64(0)), graph.tensor(np.float64(0))
     z = (x * y).sin() + y

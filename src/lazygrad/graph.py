@@ -348,8 +348,9 @@ class Prepared:
             raise DataError("compile", f"{len(args)} arguments", f"{len(self.inputs)} inputs were declared")
         for h, v in zip(self.inputs, args, strict=True):
             store(h, v._held() if isinstance(v, Tensor) else v)
-        found = [host(a) for a in self.binding.run()]
-        out = [a.item() if scalar else a.copy() for a, scalar in zip(found, self.scalars, strict=True)]
+        found = self.binding.run()
+        own = self.binding.handed(found)
+        out = [a.item() if scalar else a if own else a.copy() for a, scalar in zip(map(host, found), self.scalars, strict=True)]
         return tuple(out) if self.many else out[0]
 
 

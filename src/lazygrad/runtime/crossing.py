@@ -72,6 +72,10 @@ class Crossing:
             assign(BUFFERS[slot], array)
         return kept[0] if self.single else tuple(kept)
 
+    def handed(self, found: Any) -> bool:
+        """Results are copied for whoever keeps them."""
+        return False
+
     def go_native(self) -> None:
         """Nothing to do: the stages are compiled as they come back."""
 

@@ -82,6 +82,10 @@ class Remote:
         self.gavals, self.kavals = plan.avals[:g], plan.avals[g:len(plan.avals) - len(self.targets)]
         self.write, self.more = plan.write.compile(), None
 
+    def callable(self) -> Remote:
+        """Itself."""
+        return self
+
     def __call__(self) -> Any:
         """Submits one run; the results are arrays of their own."""
         inputs = [BUFFERS[s].buffer for s in self.slots]

@@ -27,6 +27,7 @@ LARGE = 100_000                    # elements touched from which a plan is compi
 DENSE = 64                         # if there are so many for each Term: chains of scalars are long, not large
 PATIENCE = 2000                    # Terms for which a plan is interpreted once more: compiling them takes longer too
 REPEATED = 4000                    # Terms that loops would interpret from which a plan is compiled at once
+HANDED = 256 << 10                 # bytes of results from which a prepared plan gives its arrays away and does not copy them
 UNKNOWN = 1000                     # steps that a loop with a test is taken to make
 MAX_PLANS, MAX_NODES = 4096, 1 << 21
 
@@ -188,7 +189,7 @@ class Binding:
     Interpreted until the plan is due; `install` is then told the native callable, which does not refer to this object.
     """
 
-    __slots__ = ("__weakref__", "call", "gavals", "gslots", "install", "plan", "single", "slots", "targets")
+    __slots__ = ("__weakref__", "call", "gavals", "gslots", "install", "native", "plan", "single", "slots", "targets")
 
     def __init__(self, plan: Plan, slots: list[int], targets: Sequence[int] = (), single: bool = True,
                  install: Callable[[Callable], None] | None = None) -> None:
@@ -196,12 +197,18 @@ class Binding:
         self.gslots = [slots[i] for i in plan.wants]
         self.gavals = plan.avals[:len(self.gslots)]
         self.call: Callable[[], Any] | None = None
+        self.native: Any = None
 
     def run(self) -> Any:
         """Runs by native code where there is some or it is due, else by the interpreter."""
         if self.call is None and self.plan.due():
             self.go_native()
         return self.interpret() if self.call is None else self.call()
+
+    def handed(self, found: Any) -> bool:
+        """Whether the arrays of the last run, which gave `found`, are the caller's own from now on: large ones are, the next run makes others."""
+        native = self.native
+        return isinstance(native, tiers.Native) and native.held >= HANDED and found is native.result and native.release()
 
     def interpret(self) -> Any:
         """One run by NumPy."""
@@ -215,7 +222,8 @@ class Binding:
 
     def go_native(self) -> None:
         """Compiles the plan if need be, and binds its code to these slots."""
-        self.call = tiers.bound(self.plan, self.slots, self.targets, self.single)
+        self.native = tiers.bound(self.plan, self.slots, self.targets, self.single)
+        self.call = self.native.callable()
         if self.install is not None:
             self.install(self.call)
 

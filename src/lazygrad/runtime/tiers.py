@@ -241,8 +241,8 @@ class Native:
         if self.record is not None:
             self.record[5] = id(self.result)
 
-    def release(self) -> None:
-        """Drops the result arrays, unless code is writing them; the next run makes others."""
+    def release(self) -> bool:
+        """Drops the result arrays, unless code is writing them; the next run makes others. Says whether they were dropped."""
         global _held
         if self.record is None or not self.record[14]:
             if self.record is not None:
@@ -250,6 +250,7 @@ class Native:
             self.kept = self.result = None
             _held, self.held = _held - self.held, 0
             _holders.discard(self)
+        return self.kept is None
 
     def __del__(self) -> None:
         global _held
@@ -310,12 +311,12 @@ class Native:
         raise IndexingError(op, "", message)
 
 
-def bound(plan: Any, inputs: list[int], targets: list[int], single: bool) -> Callable[[], Any]:
-    """The fastest callable for a plan at certain slots, on the plan's device."""
+def bound(plan: Any, inputs: list[int], targets: list[int], single: bool) -> Any:
+    """What runs a plan at certain slots, on the plan's device; `callable()` is the fastest way to."""
     if plan.device != "cpu":
         from .gpu import Remote
         return Remote(plan, inputs, targets, single)
-    return Native(plan, inputs, targets, single).callable()
+    return Native(plan, inputs, targets, single)
 
 
 def bind_numbers(plan: Any, read: list[int], targets: list[int], inputs: list[int], avals: list[Any], many: bool,
