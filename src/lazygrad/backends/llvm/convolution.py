@@ -94,6 +94,7 @@ class _Writer:
     def shape(self, rows: int, vectors: int) -> int:
         """The rows of a tile of so many vectors, where there are `rows` in all."""
         most = (gemm.FEW_ROWS if self.few else gemm.ROWS)[vectors]
+        most = most if self.frame.compact else min(most, tiles.LINES)
         return -(-rows // -(-rows // most))
 
     # ---- parts that all forms have

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import gemm
 from .text import Function, Module, suffix, typed
 
+LINES = 10                       # rows of a tile of `points`: the address of each is in a register of its own
 ALIGN = {"float": 4, "double": 8}
 
 
