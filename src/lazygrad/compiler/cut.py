@@ -194,7 +194,7 @@ def cut(order: list[Term], roots: Sequence[Term], sources: Sequence[Term], into:
     profiles = Profiles(caps)
     picks = profiles.picks = flow.picks(order)
     kinds = classify(order, caps, profiles)
-    products = {} if caps.epilogue else _products(order, roots, sources, into, kinds)
+    products = {} if caps.grid else _products(order, roots, sources, into, kinds)
     skipped = {mm for mm, _ in products.values()}
     for t, (mm, _) in products.items():
         kinds[t] = kinds[mm]
