@@ -27,6 +27,7 @@ CASES = [
     case("delete", V, 2), case("delete", A, [0, 2], axis=1, order=2, gpu=True), case("delete", A, slice(0, 2), axis=1), case("delete", V, MASK), case("delete", A, -1, axis=0),
     case("delete", V, []), case("delete", A, 5),
     case("insert", V, 2, 9.0), case("insert", A, 1, V[:3], axis=1, order=2), case("insert", A, [1, 3], V[:2], axis=1, order=1, gpu=True), case("insert", A, slice(0, 3), 7.0, axis=0),
+    case("insert", V, [5, 0, 3, 3, 6, 1, 2, 4, 0], np.arange(9.0), order=1), case("insert", A, [2, 0, 2], A[:, :3], axis=1, order=1), case("insert", V, 6, 1.0), case("delete", np.arange(40.0), np.arange(0, 40, 3), order=1),
     case("insert", A, [0], A, axis=0), case("insert", A, 0, A, axis=0), case("insert", A, [1, 1, 2], A[:, :1], axis=1), case("insert", A, -1, 0.0), case("insert", V, MASK, [5.0, 6.0]),
     case("trim_zeros", np.array([0, 0, 1, 0, 2, 0])), case("trim_zeros", np.array([0, 0, 1, 0, 2, 0]), "f"), case("trim_zeros", np.zeros(3)), case("trim_zeros", np.pad(A, 1)),
     case("trim_zeros", np.pad(A, 1), "b", 0),
@@ -81,7 +82,7 @@ def test_facts_about_whole_arrays():
 
 ERRORS = [
     (lambda x: lg.insert(x, 9, 1.0), IndexError, "insert: 9 of 6 elements"), (lambda x: lg.delete(x, [1, -7]), IndexError, "use -6 to 5"),
-    (lambda x: lg.insert(x, [1, 2], [1.0, 2.0, 3.0]), ValueError, "do not broadcast to 2 slices"), (lambda x: lg.rot90(x), ValueError, "2 axes"),
+    (lambda x: lg.delete(x, [True, False]), ValueError, "a mask of"), (lambda x: lg.delete(x, [0.5]), IndexError, "is no position"), (lambda x: lg.insert(x, [1, 2], [1.0, 2.0, 3.0]), ValueError, "do not broadcast to 2 slices"), (lambda x: lg.rot90(x), ValueError, "2 axes"),
     (lambda x: lg.rot90(lg.zeros((2, 2)), 1, (0, 0)), ValueError, "name two axes"), (lambda x: lg.block([[x], x]), ValueError, "equally deep"),
     (lambda x: lg.block([[]]), ValueError, "a list is empty"), (lambda x: lg.array_split(x, 0), ValueError, "1 or more"), (lambda x: lg.hsplit(x, 4), ValueError, "no multiple"),
     (lambda x: lg.vsplit(x, 2), ValueError, "2 axes"), (lambda x: lg.resize(x, -1), ValueError, "negative"), (lambda x: lg.rollaxis(x, 0, 3), ValueError, "start 3"),

@@ -21,7 +21,7 @@ from .creation import line
 from .elementwise import ordered
 from .movement import cut, flip
 from .promotion import P, alike, as_term, broadcast, cast, constant, inexact, reshaped
-from .selection import beside, tensor_of, weak
+from .selection import beside, integers, tensor_of, weak
 from .table import FUNCTIONS, deferred, plain
 
 # ---- where numbers fall -------------------------------------------------------------------------------------------------
@@ -143,10 +143,14 @@ def only_edges(x: Term, bins: int, limits: tuple | None) -> Term:
     return equal_edges(*span(inexact(ordered("histogram_bin_edges", (x,))[0]), *(limits or (None, None))), bins)
 
 
-def hits(x: Term, weights: Operand, size: int) -> Term:
+def hits(x: Term, weights: Operand, size: int, known: bool) -> Term:
+    """How often each number below `size` occurs; `known`: no other does (that is an index error, should x change)."""
     x, weights = checked("bincount", x, weights)
     if weights is not None and weights.aval.dtype.kind in "iub":
         weights = inexact(weights)
+    if known and size:
+        w = constant(1, x.aval.shape, dtypes.int64) if weights is None else weights
+        return P.scatter_add(constant(0, (size,), w.aval.dtype), integers("bincount", x), w, axes=(0,), position=0)
     inside = P.bit_and(P.ge(x, fill(x, 0)), P.lt(x, fill(x, size))) if size - 1 < np.iinfo(x.aval.dtype).max else P.ge(x, fill(x, 0))
     if not size:
         return constant(0, (0,), dtypes.int64 if weights is None else weights.aval.dtype)
@@ -301,13 +305,14 @@ def bincount(x, weights=None, minlength=0, *, length=None):
     if x.dtype.kind not in "iu":
         raise DTypeError("bincount", str(x.dtype), "only integers are counted", "cast to int64")
     if length is None:
-        values = np.asarray(x)
-        if (values < 0).any():
+        values = x._array()
+        if values.size and values.min() < 0:
             raise IndexingError("bincount", f"element {values.min()}", "it is negative", "shift or drop negative elements")
         length = max(int(values.max()) + 1 if values.size else 0, operator.index(minlength))
+        return HITS.function()(x, weights, length, True)
     if length < 0:
         raise ShapeError("bincount", f"length {length}", "a length is not negative", "pass 0 or more")
-    return HITS.function()(x, weights, length)
+    return HITS.function()(x, weights, length, False)
 
 
 def bins_for(x: Term, bins: Term, right: bool, falls: bool | None) -> Term:

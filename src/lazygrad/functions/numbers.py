@@ -182,10 +182,12 @@ def frexp(x: Term) -> tuple[Term, Term]:
     odd = P.bit_or(P.eq(size, fill(x, 0)), P.bit_not(P.isfinite(x)))
     y = P.where(odd, fill(x, 0.5), x)
     n = P.add(cast(P.floor(P.log2(P.stop_gradient(P.abs(y)))), dtypes.int32), constant(1, x.aval.shape, dtypes.int32))
-    m = P.abs(P.stop_gradient(times_power_of_2(y, P.neg(n))))
-    one = fill(n, 1)
-    n = P.where(P.ge(m, fill(m, 1)), P.add(n, one), P.where(P.lt(m, fill(m, 0.5)), P.sub(n, one), n))     # the logarithm is rounded
-    return P.where(odd, x, times_power_of_2(y, P.neg(n))), P.where(odd, fill(n, 0), n)
+    m = times_power_of_2(y, P.neg(n))
+    part, one = P.abs(P.stop_gradient(m)), fill(n, 1)
+    large, small = P.ge(part, fill(part, 1)), P.lt(part, fill(part, 0.5))            # the logarithm is rounded
+    m = P.mul(m, P.where(large, fill(m, 0.5), P.where(small, fill(m, 2), fill(m, 1))))
+    n = P.where(large, P.add(n, one), P.where(small, P.sub(n, one), n))
+    return P.where(odd, x, m), P.where(odd, fill(n, 0), n)
 
 
 @public()

@@ -71,8 +71,8 @@ def thick(x: Term, k: int, n: int) -> Term:
 def periodic(x: Term, k: int, width: Pair, period: Term) -> Term:
     """The part of an endless repetition of `period`, which begins with x, from width[0] before to width[1] after x."""
     n, p, (a, b) = x.aval.shape[k], period.aval.shape[k], width
-    if a <= p and b <= p - (n % p):
-        return joined([cut(period, k, p - a, a), x, cut(period, k, n % p, b)], k)
+    if period is x and a <= n and b <= n:
+        return joined([cut(x, k, n - a, a), x, cut(x, k, 0, b)], k)
     first = -a % p
     times = -(-(first + a + n + b) // p)
     wide = tile(period, tuple([times if j == k else 1 for j in range(x.aval.ndim)]))
@@ -84,6 +84,10 @@ def reflected(x: Term, k: int, width: Pair, edge: bool, odd: bool) -> Term:
     n = x.aval.shape[k]
     if n == 1 and not edge:
         return edges(x, k, width)
+    a, b = width
+    skip = 0 if edge else 1
+    if not odd and a + skip <= n and b + skip <= n:
+        return joined([flip(cut(x, k, skip, a), k), x, flip(cut(x, k, n - skip - b, b), k)], k)
     if not odd:
         inner = flip(x, k) if edge else flip(cut(x, k, 1, n - 2), k)
         return periodic(x, k, width, joined([x, inner], k))

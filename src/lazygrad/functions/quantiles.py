@@ -7,6 +7,7 @@ tensor; the order of elements has none.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -59,10 +60,12 @@ def places(method: str, n: Term, q: Term) -> tuple[Term, Term, Term]:
     return inside[0], inside[1], t
 
 
-def known_places(method: str, n: int, q: np.ndarray) -> tuple[np.ndarray, ...]:
+@functools.lru_cache(256)
+def places_once(method: str, n: int, q: bytes, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """`places` for numbers that are known now."""
-    x = leaf(0, None, aval(q.shape, dtypes.float64), False)
-    low, high, t = reference.evaluate(places(method, fill(x, n), x), {x: q.astype(np.float64)})
+    given = np.frombuffer(q, np.float64).reshape(shape)
+    x = leaf(0, None, aval(shape, dtypes.float64), False)
+    low, high, t = reference.evaluate(places(method, fill(x, n), x), {x: given})
     whole = np.int32 if n < 2 ** 31 else np.int64
     return low.astype(whole), high.astype(whole), t
 
@@ -199,7 +202,7 @@ def computed(op: str, x: object, q: object, axis: Axis, method: str, keepdims: b
         x = FUNCTIONS["astype"](x, dtypes.promote(x.dtype, given.dtype)) if own else x
         given = given.astype(np.float64) / whole
         if not skip and weights is None:
-            low, high, t = known_places(method, math.prod([x.shape[k] for k in many_axes(op, axis, x.ndim)]), given)
+            low, high, t = places_once(method, math.prod([x.shape[k] for k in many_axes(op, axis, x.ndim)]), given.tobytes(), given.shape)
             return PLACED.function()(x, low, high, t.astype(x.dtype if x.dtype.kind == "f" else np.float32), op, method, axis, keepdims)
         q = beside(x, given.astype(x.dtype if x.dtype.kind == "f" else np.float32))
     elif whole != 1:

@@ -58,6 +58,30 @@ def cummin(x: Term, axis: int | None = None, reverse: bool = False) -> Term:
     return extreme("cummin", P.cummin, x, axis, reverse)
 
 
+BLOCK = 64
+
+
+def decayed(a: Term, b: Term, k: int) -> Term:
+    """r[t] = b[t] + a[t] r[t-1] along axis k for constant a from 0 to 1: long axes by blocks, each beginning with what came before it."""
+    n = a.aval.shape[k]
+    if n <= 8 * BLOCK:
+        return recurrence(a, b, k, False)
+    shape = a.aval.shape
+    count = -(-n // BLOCK)
+    wide = (*shape[:k], count * BLOCK, *shape[k + 1:])
+    start, step = (0,) * len(shape), (1,) * len(shape)
+    split = (*shape[:k], count, BLOCK, *shape[k + 1:])
+    a, b = [reshaped(P.embed(v, shape=wide, start=start, step=step), split) for v in (a, b)]
+    inside, share = recurrence(a, b, k + 1, False), P.cumprod(a, axis=k + 1, reverse=False)
+    rest = (*shape[:k], count, *shape[k + 1:])
+    ends = decayed(*[reshaped(cut(v, k + 1, BLOCK - 1, 1), rest) for v in (share, inside)], k)
+    one = list(split)
+    one[k + 1] = 1
+    before = P.embed(cut(ends, k, 0, count - 1), shape=rest, start=tuple([1 if j == k else 0 for j in range(len(rest))]), step=(1,) * len(rest))
+    whole = P.add(inside, P.mul(share, broadcast(reshaped(before, tuple(one)), split)))
+    return cut(reshaped(whole, wide), k, 0, n)
+
+
 @public(method=True)
 def logcumsumexp(x: Term, axis: int | None = None) -> Term:
     """log(cumsum(exp(x))) along `axis`, of the flattened x without one, without overflow or underflow.
@@ -77,7 +101,7 @@ def logcumsumexp(x: Term, axis: int | None = None) -> Term:
     m = P.where(P.bit_or(nothing, beyond), fill(m, 0), m)
     before = P.concatenate(cut(m, k, 0, 1), cut(m, k, 0, n - 1), axis=k) if n > 1 else m
     shrink = P.exp(P.minimum(P.sub(before, m), fill(m, 0)))                 # above 0 only where nothing came before
-    total = recurrence(shrink, P.exp(P.sub(P.where(beyond, fill(x, 0), x), m)), k, False)
+    total = decayed(shrink, P.exp(P.sub(P.where(beyond, fill(x, 0), x), m)), k)
     out = P.where(P.eq(total, fill(total, 0)), low, P.add(P.log(total), m))
     return P.where(beyond, high, out)
 

@@ -98,6 +98,8 @@ def unique(x, return_index=False, return_inverse=False, return_counts=False, axi
     """
     x = tensor_of(x)
     k = None if axis is None else one_axis("unique", axis, x.ndim)
+    if not (x.requires_grad or return_index or return_inverse or return_counts):
+        return beside(x, np.unique(np.asarray(x), axis=k, equal_nan=equal_nan))            # no place is needed
     parts = found(x, k, equal_nan)
     values = taken(x, parts["indices"]) if k is None else FUNCTIONS["take"](x, beside(x, parts["indices"]), k)
     asked = {"indices": return_index, "inverse_indices": return_inverse, "counts": return_counts}

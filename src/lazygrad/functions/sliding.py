@@ -75,11 +75,16 @@ def unfold(x: Term, axis: int, size: int, step: int = 1) -> Term:
 
 def slid(x: Term, w: Term, low: Shape, count: Shape) -> Term:
     """out[i] = Σₖ x[i + k - low] w[k] for i below count, in any number of axes; x is 0 outside."""
-    n = (1,) * x.aval.ndim
-    if x.aval.ndim == 0:
+    n, ones = x.aval.ndim, (1,) * x.aval.ndim
+    if n == 0:
         return P.mul(x, w)
-    y = P.conv(reshaped(x, (1, 1, *x.aval.shape)), reshaped(w, (1, 1, *w.aval.shape)), stride=n, dilation=n, expand=n, low=low, count=count, groups=1)
-    return reshaped(y, count)
+    if x.aval.dtype.kind == "c":               # on the host, tap by tap
+        y = P.conv(reshaped(x, (1, 1, *x.aval.shape)), reshaped(w, (1, 1, *w.aval.shape)), stride=ones, dilation=ones, expand=ones, low=low, count=count, groups=1)
+        return reshaped(y, count)
+    # one channel: a sum over windows that are read in place
+    windows = broadcast(reshaped(x, (*x.aval.shape, *ones)), (*x.aval.shape, *w.aval.shape))
+    windows = P.shear(windows, step=ones, by=ones, start=tuple([-m for m in low]), every=ones, count=count)
+    return P.sum(P.mul(windows, broadcast(reshaped(w, (*ones, *w.aval.shape)), (*count, *w.aval.shape))), axes=tuple(range(n, 2 * n)))
 
 
 def conjugate(x: Term) -> Term:

@@ -5,9 +5,10 @@ In: tensors, static positions. Out: tensors with the same elements. A position t
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -174,12 +175,25 @@ def static(where: object) -> object:
     return found.astype(np.int64) if found.size == 0 else found
 
 
-def moved_order(op: str, index: object, at: object, n: int, make: Callable[[np.ndarray, object], np.ndarray]) -> np.ndarray:
-    """What becomes of the positions 0 to n - 1."""
-    try:
-        return make(np.arange(n), at)
-    except IndexError as error:
-        raise IndexingError(op, f"{index!r} of {n} elements", str(error), f"use {-n} to {n - 1}") from None
+FEW = 8                                       # pieces up to which an array is put together of slices
+
+
+def pieces(parts: list[tuple[Tensor, int, int]], axis: int) -> Tensor:
+    """The slices (x, start, stop) along an axis, one after another."""
+    found = [x[(slice(None),) * axis + (slice(a, b),)] for x, a, b in parts if a < b] or [parts[0][0][(slice(None),) * axis + (slice(0, 0),)]]
+    return found[0] if len(found) == 1 else FUNCTIONS["concatenate"](found, axis)
+
+
+def positions(op: str, where: object, n: int, ends: int = 0) -> np.ndarray:
+    """Positions in n elements (or behind the last, with `ends`) of an integer, several, a slice or a mask."""
+    at = static(where)
+    if isinstance(at, slice):
+        return np.arange(*at.indices(n))
+    at = at.nonzero()[0] if at.dtype.kind == "b" else at
+    wrong = at[(at < -n) | (at >= n + ends)] if at.dtype.kind in "iu" else at
+    if wrong.size:
+        raise IndexingError(op, f"{where!r} of {n} elements", f"{wrong.flat[0]} is no position", f"use {-n} to {n - 1 + ends}")
+    return np.where(at < 0, at + n, at)
 
 
 def along(op: str, x: Tensor, axis: int | None) -> tuple[Tensor, int]:
@@ -199,7 +213,14 @@ def delete(x, where, axis=None):
     [2, 4]
     """
     x, k = along("delete", tensor_of(x), axis)
-    return FUNCTIONS["take"](x, moved_order("delete", where, static(where), x.shape[k], np.delete), k)
+    n = x.shape[k]
+    if isinstance(where, Tensor | np.ndarray | list) and np.asarray(where).dtype == bool and np.shape(where) != (n,):
+        raise ShapeError("delete", f"a mask of {np.shape(where)} for axis {k} of {x.shape}", "their sizes differ", "make the mask from that axis")
+    gone = np.unique(positions("delete", where, n))
+    if len(gone) < FEW:
+        edges = [-1, *gone.tolist(), n]
+        return pieces([(x, a + 1, b) for a, b in itertools.pairwise(edges)], k)
+    return FUNCTIONS["take"](x, np.delete(np.arange(n), gone), k)
 
 
 @plain()
@@ -214,8 +235,8 @@ def insert(x, where, values, axis=None):
     """
     x, k = along("insert", tensor_of(x), axis)
     values = FUNCTIONS["astype"](values if isinstance(values, Tensor) else beside(x, np.asarray(values)), x.dtype)
-    at = static(where)
-    at = np.arange(x.shape[k])[at] if isinstance(at, slice) else at.nonzero()[0] if at.dtype.kind == "b" else at
+    n = x.shape[k]
+    at = positions("insert", where, n, 1)
     count = at.size
     if count == 1:                            # NumPy: as many slices as there are values; of one number's values the first axis is `axis`
         values = FUNCTIONS["reshape"](values, (1,) * (x.ndim - values.ndim) + values.shape)
@@ -226,9 +247,16 @@ def insert(x, where, values, axis=None):
     except ShapeError:
         raise ShapeError("insert", f"values of {values.shape} into {x.shape} along axis {k}", f"they do not broadcast to {count} slices",
                          "reshape the values") from None
-    new = x.shape[k] + np.arange(count)
-    order = moved_order("insert", where, at, x.shape[k], lambda a, i: np.insert(a, i, new))
-    return FUNCTIONS["take"](FUNCTIONS["concatenate"]([x, values], k), order, k)
+    if at.size == 1:
+        p = int(at.flat[0])
+        return pieces([(x, 0, p), (values, 0, count), (x, p, n)], k)
+    if count < FEW // 2:
+        parts, before = [(x, 0, 0)], 0
+        for j in np.argsort(at, kind="stable").tolist():
+            parts += [(x, before, int(at[j])), (values, j, j + 1)]
+            before = int(at[j])
+        return pieces([*parts, (x, before, n)], k)
+    return FUNCTIONS["take"](FUNCTIONS["concatenate"]([x, values], k), np.insert(np.arange(n), at, n + np.arange(count)), k)
 
 
 @plain()

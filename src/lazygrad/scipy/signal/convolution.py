@@ -20,6 +20,7 @@ from ...doubles import arrays, wide
 from ...errors import AxisError, OptionError, ShapeError
 from ...functions.movement import flip, permuted
 from ...functions.promotion import P, one_axis, reshaped
+from ...functions.sliding import slid
 from ...functions.table import deferred
 from ...ir.term import Term
 from ...tensor import Tensor
@@ -75,6 +76,9 @@ def summed(x: Term, w: Term, mode: str) -> Term:
     turned = flip(w, tuple(range(2, w.aval.ndim))) if taps else w
     if not taps:
         return P.matmul(x, P.permute(w, axes=(1, 0)))
+    if x.aval.shape[:2] == w.aval.shape[:2] == (1, 1):
+        one = slid(reshaped(x, sizes), reshaped(turned, taps), tuple(low), tuple(count))
+        return reshaped(one, (1, 1, *count))
     return P.conv(x, turned, stride=ones, dilation=ones, expand=ones, low=tuple(low), count=tuple(count), groups=1)
 
 
