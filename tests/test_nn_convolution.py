@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpu import Ran
 from gpu import device as gpu_device
 from scipy.signal import correlate
 
 import lazygrad as lg
+from lazygrad.compiler import convolution
 from lazygrad.errors import DataError, ShapeError
+from lazygrad.ir.program import Gemm
 from lazygrad.testing import check_grads
 
 rng = np.random.default_rng(11)
@@ -96,6 +99,24 @@ def test_compiled_with_gradients_on_both_devices(x, w, settings):
         got = graph.compile([], [y, *y.gradient(x, w, ct=ct)])()
         for g, exact in zip(got, want, strict=True):
             np.testing.assert_allclose(g, exact, rtol=0, atol=1e-4)              # float32, sums of up to 500 products
+
+
+def test_large_ones_on_a_gpu_are_products_of_blocks(monkeypatch):
+    """Windows of some examples at a time, in order: the next block after the product of the one before."""
+    for name, value in (("LARGE", 1), ("BLOCK", 1 << 14)):
+        monkeypatch.setattr(convolution, name, value)
+    a, v = normal(5, 4, 7, 8, dtype="float32"), normal(6, 4, 3, 3, dtype="float32")
+    settings = {"stride": (1, 2), "padding": 1}
+    want = loops(a.astype("float64"), v.astype("float64"), **settings)
+    ct = normal(*want.shape, dtype="float32")
+    x, w, c = lg.tensor(a), lg.tensor(v), lg.tensor(ct)
+    y = lg.nn.conv(x, w, **settings)
+    ran = Ran([y.term, *[g.term for g in y.gradient(x, w, ct=c)]], [x.term, w.term, c.term], [a, v, ct])
+    products = [s for s in ran.program.steps if isinstance(s, Gemm)]
+    assert len(products) >= 6 and max(ran.program.buffers[s.b].aval.nbytes for s in products) <= 1 << 14
+    wide = [u.astype("float64") for u in (a, v, ct)]
+    for got, exact in zip(ran.outputs, (want, *pulled(*wide, **settings)), strict=True):
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-4)                # float32, sums of up to 140 products
 
 
 @pytest.mark.parametrize("x,w,settings", [CASES[6], CASES[8], CASES[9]])

@@ -1,7 +1,8 @@
-"""Convolution: which convolutions become steps of their own, and how their operands lie in memory.
+"""Convolution: which convolutions become steps of their own, and how their operands lie in memory; what the others become.
 
 In: a conv Term. Out: simpler Terms (`decomposed`), the Terms whose buffers the step reads, the step. A convolution with steps between the
-elements of x falls into one convolution for each remainder of the positions, so a step has none.
+elements of x falls into one convolution for each remainder of the positions, so a step has none. Where there are no steps, large ones are matrix
+products with windows of blocks of examples, never of more than BLOCK bytes at a time; the rest are kernels that sum products.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from ..ir.record import record
 from ..ir.term import Term
 from ..prims import elementwise as E
 from ..prims import movement as M
+from ..prims.call import behind
+from ..prims.contraction import matmul
 from ..prims.convolution import conv
 from ..prims.leaf import like
 from .cut import Cut, base
@@ -23,13 +26,17 @@ from .gemm import contiguous, split, view
 WORK = 1 << 13       # products below which a convolution is a plain kernel
 THIN = 4             # channels of the result in a group, likewise where the weights are larger than the result
 AXES = 3
+LARGE = 1 << 20      # products from which windows are written out for a matrix product, where there are no steps
+BLOCK = 64 << 20     # bytes of them at a time
+BLOCKS = 6           # at most: a kernel puts the results together
 
 
 def decomposed(t: Term, caps: Caps) -> Term | None:
     """`t` in simpler Terms, None where it is a step."""
     static = t.keywords
     if not worth(t, caps):
-        return t.op.lowering.rule(t, *t.args, **static)
+        found = _matrices(t, *t.args, **static) if caps.convolves is None and t.aval.dtype.name in caps.gemm_dtypes else None
+        return found or t.op.lowering.rule(t, *t.args, **static)
     return _phases(t, *t.args, **static) if any([e > 1 for e in static["expand"]]) else None
 
 
@@ -82,6 +89,34 @@ def _phases(t: Term, x: Term, w: Term, *, stride, dilation, expand, low, count, 
         y = M.embed(y, shape=t.aval.shape, start=(0, 0, *each("first")), step=(1, 1, *each("step")))
         total = y if total is None else E.add(total, y)
     return like(t, 0) if total is None else total
+
+
+# ---- matrix products of blocks ------------------------------------------------------------------------------------------------------
+
+def _matrices(t: Term, x: Term, w: Term, *, stride, dilation, expand, low, count, groups) -> Term | None:
+    """out[n] = w windows[n], block by block along the examples; None where it is little work, or too many blocks."""
+    (n, _, *sizes), (o, c, *taps) = x.aval.shape, w.aval.shape
+    d, depth, places = len(count), c * math.prod(taps), math.prod(count)
+    size = depth * places * max(x.aval.dtype.itemsize, 4)
+    if groups > 1 or n * o * depth * places < LARGE or o < THIN or depth < THIN or n * size > BLOCKS * (BLOCK // size) * size:
+        return None
+    ahead = math.prod(taps) <= places
+    weights, ones = M.reshape(w, shape=(o, depth)), (1,) * d
+    blocks: list[Term] = []
+    many = -(-n // -(-n // (BLOCK // size)))
+    for first in range(0, n, many):
+        m = min(many, n - first)
+        part = M.reshape(M.cut(x, 0, first, m), shape=(m, c, *sizes, *ones))
+        part = M.broadcast_to(behind(part, blocks[-1:]), shape=(m, c, *sizes, *taps))
+        part = M.shear(part, step=stride, by=dilation, start=tuple([-k for k in low]), every=expand, count=count)       # (m, c, *count, *taps)
+        if ahead:
+            windows = M.reshape(M.permute(part, axes=(0, 1, *range(2 + d, 2 + 2 * d), *range(2, 2 + d))), shape=(m, depth, places))
+            blocks.append(matmul(M.broadcast_to(M.reshape(weights, shape=(1, o, depth)), shape=(m, o, depth)), windows))
+        else:                                   # few results: they are rows of one product
+            windows = M.reshape(M.permute(part, axes=(0, *range(2, 2 + d), 1, *range(2 + d, 2 + 2 * d))), shape=(m * places, depth))
+            rows = M.reshape(matmul(windows, M.transposed(weights)), shape=(m, places, o))
+            blocks.append(M.transposed(rows))
+    return M.reshape(blocks[0] if len(blocks) == 1 else M.concatenate(*blocks, axis=0), shape=t.aval.shape)
 
 
 # ---- operands ---------------------------------------------------------------------------------------------------------------------
