@@ -48,6 +48,7 @@ CALLS: dict[str, tuple] = {
     "random.triangular": (KEY, R[0], R[0] + P, R[0] + 3 * P), "random.truncated_normal": (KEY, R[0], R[0] + P), "random.dirichlet": (KEY, P),
     "random.binomial": (KEY, 9.0, Q), "random.negative_binomial": (KEY, 4.0, Q), "random.hypergeometric": (KEY, 6, 4, np.array([1, 2, 3])),
     "random.multinomial": (KEY, 9, Q), "random.multivariate_normal": (KEY, R[0, :2], np.array([[2.0, 0.4], [0.4, 1.0]])), "random.categorical": (KEY, R),
+    "random.logseries": (KEY, Q), "random.zipf": (KEY, P + 1), "random.multivariate_hypergeometric": (KEY, np.array([3, 4, 5]), 6),
     "random.permutation": (KEY, R), "random.choice": (KEY, P, (2,)),
 }
 for _name in ["normal", "laplace", "logistic", "gumbel", "cauchy"]:

@@ -36,10 +36,13 @@ from .functions.random_counts import (
     binomial,
     geometric,
     hypergeometric,
+    logseries,
     multinomial,
+    multivariate_hypergeometric,
     negative_binomial,
     poisson,
     rademacher,
+    zipf,
 )
 from .functions.random_gamma import beta, chisquare, dirichlet, f, gamma, loggamma, t
 from .functions.random_generator import Generator, default_rng
@@ -51,6 +54,7 @@ from .functions.random_vectors import multivariate_normal
 __all__ = [
     "Generator", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "chisquare", "choice", "default_rng", "dirichlet",
     "exponential", "f", "fold_in", "gamma", "geometric", "gumbel", "hypergeometric", "key", "laplace", "loggamma", "logistic", "lognormal",
-    "maxwell", "multinomial", "multivariate_normal", "negative_binomial", "normal", "pareto", "permutation", "poisson", "power", "rademacher",
+    "logseries", "maxwell", "multinomial", "multivariate_hypergeometric", "multivariate_normal", "negative_binomial", "normal", "pareto", "permutation", "poisson", "power", "rademacher",
     "randint", "rayleigh", "shuffle", "split", "t", "triangular", "truncated_normal", "uniform", "von_mises", "wald", "weibull",
+    "zipf",
 ]

@@ -13,13 +13,14 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError, ShapeError
+from ..ir.aval import aval
 from ..ir.term import Term
 from ..lift import Operand, operation
 from ..prims import control
 from ..prims.leaf import closed, parameter
 from . import random_gamma
 from .composite import fill, scale
-from .promotion import P, Shape, as_dtype, broadcast, broadcast_shapes, cast, constant, positive_shape, reshaped
+from .promotion import P, as_dtype, broadcast, broadcast_shapes, cast, constant, positive_shape, reshaped
 from .random_continuous import by_quantile, like
 from .random_keys import PART, UINT, drawn, parts, words
 from .random_uniform import floating, placed, unit
@@ -162,6 +163,20 @@ def _binomial(op: str, key: Term, n: Term, p: Term) -> Term:
     return ratio_of_uniforms(op, key, valid, mean, P.mul(mean, P.sub(one, p)), mode, zero, n, _log_binomial, [n, p])
 
 
+def _hypergeometric(op: str, key: Term, good: Term, bad: Term, count: Term) -> Term:
+    zero, one = fill(good, 0), fill(good, 1)
+    both = P.add(good, bad)
+    valid = P.bit_and(P.bit_and(whole(good), whole(bad)), P.bit_and(whole(count), P.le(count, both)))
+    some = P.maximum(both, one)
+    share = P.div(count, some)
+    mean = P.mul(share, good)
+    spread = P.div(P.mul(P.mul(mean, P.div(bad, some)), P.sub(both, count)), P.maximum(P.sub(both, one), one))
+    low, high = P.maximum(P.sub(count, bad), zero), P.minimum(count, good)
+    mode = P.floor(P.div(P.mul(P.add(count, one), P.add(good, one)), P.add(both, scale(one, 2))))
+    mode = P.minimum(P.maximum(mode, low), high)
+    return ratio_of_uniforms(op, key, valid, mean, spread, mode, low, high, _log_hypergeometric, [good, bad, share, count])
+
+
 # ---- counts ------------------------------------------------------------------------------------------------------------------
 
 @operation()
@@ -223,20 +238,53 @@ def hypergeometric(key: Term, ngood: Operand, nbad: Operand, nsample: Operand, s
     >>> abs(lg.random.hypergeometric(lg.random.key(0), 6, 4, 5, (10000,)).mean().item() - 3) < 0.1
     True
     """
-    _, _, good, bad, count = placed("hypergeometric", shape, None, ngood, nbad, nsample)
-    zero, one = fill(good, 0), fill(good, 1)
-    both = P.add(good, bad)
-    valid = P.bit_and(P.bit_and(whole(good), whole(bad)), P.bit_and(whole(count), P.le(count, both)))
-    some = P.maximum(both, one)
-    share = P.div(count, some)
-    mean = P.mul(share, good)
-    spread = P.div(P.mul(P.mul(mean, P.div(bad, some)), P.sub(both, count)), P.maximum(P.sub(both, one), one))
-    low, high = P.maximum(P.sub(count, bad), zero), P.minimum(count, good)
-    mode = P.floor(P.div(P.mul(P.add(count, one), P.add(good, one)), P.add(both, scale(one, 2))))
-    mode = P.minimum(P.maximum(mode, low), high)
-    found = ratio_of_uniforms("hypergeometric", key, valid, mean, spread, mode, low, high, _log_hypergeometric, [good, bad, share, count])
-    return counted("hypergeometric", dtype, found)
+    return counted("hypergeometric", dtype, _hypergeometric("hypergeometric", key, *placed("hypergeometric", shape, None, ngood, nbad, nsample)[2:]))
 
+
+@operation()
+def logseries(key: Term, p: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """The logarithmic series distribution: k >= 1 with probability -p^k / (k log(1 - p)), 0 < p < 1.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.logseries(lg.random.key(0), 0.5, (10000,)).mean().item() - 1.4427) < 0.05
+    True
+    """
+    shape, kind, p = placed("logseries", shape, None, p)
+    # Kemp, Efficient generation of logarithmically distributed pseudo-random variables (1981), LK
+    u, v = Attempt.of("logseries", key, shape, kind).uniforms(2)
+    one = fill(p, 1)
+    q = P.neg(P.expm1(P.mul(P.log1p(P.neg(p)), u)))
+    many = P.floor(P.add(P.div(P.log(v), P.log(q)), one))
+    x = P.where(P.le(v, P.square(q)), many, P.where(P.lt(v, q), scale(one, 2), one))
+    valid = P.bit_and(P.gt(p, fill(p, 0)), P.lt(p, one))
+    return counted("logseries", dtype, P.stop_gradient(P.where(valid, x, fill(p, math.nan))))
+
+
+def _zipf(attempt: Attempt, a: Term) -> tuple[Term, Term]:
+    """Devroye, Non-uniform random variate generation (1986), X.6.1: the floor of a Pareto number, accepted by the ratio of their probabilities."""
+    u, v = attempt.uniforms(2)
+    one = fill(a, 1)
+    s = P.sub(a, one)
+    x = P.floor(P.exp(P.div(P.neg(P.log(u)), s)))
+    gap, most = P.expm1(P.mul(s, P.log1p(P.reciprocal(x)))), P.expm1(scale(s, math.log(2)))              # (1 + 1/x)^s - 1, at most 2^s - 1
+    chance = P.mul(P.mul(v, x), P.mul(P.div(gap, most), P.div(P.add(most, one), P.add(gap, one))))
+    return x, P.bit_and(P.isfinite(x), P.le(chance, one))
+
+
+@operation()
+def zipf(key: Term, a: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """Zipf: k >= 1 with a probability proportional to k^-a, a > 1.
+
+    >>> import lazygrad as lg
+    >>> abs(lg.random.zipf(lg.random.key(0), 4.0, (10000,)).mean().item() - 1.1106) < 0.03
+    True
+    """
+    _, _, a = placed("zipf", shape, None, a)
+    valid = P.bit_and(P.gt(a, fill(a, 1)), P.isfinite(a))
+    return counted("zipf", dtype, tried("zipf", key, waiting(valid, fill(a, math.nan)), _zipf, [P.where(valid, a, fill(a, 2))]))
+
+
+# ---- over categories -----------------------------------------------------------------------------------------------------------
 
 @operation()
 def multinomial(key: Term, n: Operand, p: Term, shape: object = None, dtype: object = dtypes.int32) -> Term:
@@ -263,18 +311,42 @@ def multinomial(key: Term, n: Operand, p: Term, shape: object = None, dtype: obj
     ahead = P.cumsum(p, axis=len(rows), reverse=True)
     share = P.div(p, P.where(P.eq(ahead, fill(p, 0)), fill(p, 1), ahead))
     share = P.permute(P.minimum(share, fill(share, 1)), axes=(len(rows), *range(len(rows))))
-    found = _in_turn(op, key, P.stop_gradient(count), share, rows)
+    found = _in_turn(op, key, P.stop_gradient(count), [share], _binomial)
     return counted(op, dtype, P.permute(found, axes=(*range(1, len(rows) + 1), 0)))
 
 
-def _in_turn(op: str, key: Term, count: Term, share: Term, shape: Shape) -> Term:
-    """Binomial draws of what the ones before leave, (k, *shape), as a scan."""
-    k = share.aval.shape[0]
-    given = [*words(op, key), count, share, P.iota(size=k, dtype=UINT)]
-    stand = [parameter(i, t.aval) for i, t in enumerate(given[:3])]
-    stand += [parameter(i, type_) for i, type_ in ((3, count.aval), (4, given[0].aval))]
-    k0, k1, left, now, number = stand
+@operation()
+def multivariate_hypergeometric(key: Term, colors: Term, nsample: Operand, shape: object = None, dtype: object = dtypes.int32) -> Term:
+    """How many of each color are among `nsample` things taken, without putting back, from `colors` of each: (..., k) → (*shape, k).
+
+    >>> import lazygrad as lg
+    >>> lg.random.multivariate_hypergeometric(lg.random.key(0), lg.asarray([3, 4, 5]), 6, (2,)).sum(-1).tolist()
+    [6, 6]
+    """
+    op = "multivariate_hypergeometric"
+    if not colors.aval.ndim or not colors.aval.shape[-1]:
+        raise ShapeError(op, f"colors {colors.aval}", "there is no axis of colors", "pass one number for each")
+    kind = floating(op, None, nsample, colors)
+    *lead, k = colors.aval.shape
+    inner = nsample.aval.shape if isinstance(nsample, Term) else ()
+    rows = broadcast_shapes(op, tuple(lead), inner) if shape is None else positive_shape(op, shape)
+    if broadcast_shapes(op, rows, tuple(lead), inner) != rows:
+        raise ShapeError(op, f"shape {rows} with nsample of {inner} and colors of {colors.aval.shape}", "they do not broadcast to it", "pass a larger shape")
+    count = broadcast(cast(nsample, kind), rows) if isinstance(nsample, Term) else constant(nsample, rows, kind)
+    c = P.permute(broadcast(cast(colors, kind), (*rows, k)), axes=(len(rows), *range(len(rows))))
+    later = P.sub(P.cumsum(c, axis=0, reverse=True), c)
+    found = _in_turn(op, key, P.stop_gradient(count), [P.stop_gradient(c), P.stop_gradient(later)], lambda op, key, left, good, bad: _hypergeometric(op, key, good, bad, left))
+    return counted(op, dtype, P.permute(found, axes=(*range(1, len(rows) + 1), 0)))
+
+
+def _in_turn(op: str, key: Term, count: Term, given: Sequence[Term], draw: Callable[..., Term]) -> Term:
+    """draw(op, key, what the ones before leave of the count, *entries of `given`) for every entry of their first axis, as a scan."""
+    k = given[0].aval.shape[0]
+    operands = [*words(op, key), count, *given, P.iota(size=k, dtype=UINT)]
+    types = [t.aval if i < 3 else aval(t.aval.shape[1:], t.aval.dtype) for i, t in enumerate(operands)]
+    stand = [parameter(i, t) for i, t in enumerate(types)]
+    k0, k1, left, *now, number = stand
     own = [reshaped(P.threefry(k0, k1, constant(PART, (), UINT), number, word=w), (1,)) for w in (0, 1)]
-    found = _binomial(op, P.concatenate(*own, axis=0), left, now)
+    found = draw(op, P.concatenate(*own, axis=0), left, *now)
     body = closed(stand, [P.sub(left, found), found])
-    return control.picked(control.scan(*given, body=body, consts=2, carries=1, length=k, reverse=False))[1]
+    return control.picked(control.scan(*operands, body=body, consts=2, carries=1, length=k, reverse=False))[1]

@@ -38,7 +38,8 @@ REAL = [
 COUNTS = [
     ("geometric", counts.geometric, "p"), ("poisson", counts.poisson, "lam=1.0"), ("binomial", counts.binomial, "n p"),
     ("negative_binomial", counts.negative_binomial, "n p"), ("hypergeometric", counts.hypergeometric, "ngood nbad nsample"),
-    ("multinomial", counts.multinomial, "n pvals:p"),
+    ("multinomial", counts.multinomial, "n pvals:p"), ("multivariate_hypergeometric", counts.multivariate_hypergeometric, "colors nsample"),
+    ("logseries", counts.logseries, "p"), ("zipf", counts.zipf, "a"),
 ]
 # the other draws of this library: as they are, without their key
 OURS = {f.__name__: f for f in (
