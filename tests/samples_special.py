@@ -70,6 +70,9 @@ SAMPLES["wald_draw"] = [Row((Arg(s, "positive"), Arg(s, "positive"), Arg(s, "pos
 
 # ---- integrals, elliptic and hypergeometric functions, polynomials (parameters without derivatives: test_special_integrals.py) ----------
 SAMPLES["betaincc"] = [Row(r.args, make=r.make) for r in SAMPLES["betainc"][:3]]
+SAMPLES["betainccinv"] = SAMPLES["betaincinv"]
+SAMPLES["stdtrit"] = [Row((Arg(s), Arg(s)), make=lambda rng, dtype, s=s: tuple(
+    [np.asarray(rng.uniform(low, high, s)).astype(dtype) for low, high in ((1.0, 6.0), (0.1, 0.9))])) for s in SHAPES]
 SAMPLES["lambertw"] = [Row((Arg(s, "positive"),), {"k": 0}) for s in SHAPES]
 SAMPLES["lambertw"] += [Row((Arg((4,)),), {"k": -1}, make=lambda rng, dtype: (
     (rng.uniform(-0.3, -0.05, 4) + (0.3j if dtype.kind == "c" else 0)).astype(dtype),))]

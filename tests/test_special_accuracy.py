@@ -158,6 +158,10 @@ SPECIAL: dict[str, Row] = {
     "pseudo_huber": Row(lambda d, r: d * d * (mp.sqrt(1 + (r / d) ** 2) - 1), [sizes(0.1, 10), sizes(1e-4, 100, True)]),
     "boxcox": Row(lambda x, l: mp.expm1(l * mp.log(x)) / l, [sizes(0.01, 100), reals(-2, 2)], one, wide=8, narrow=8, why="the exponential of a product that is rounded"),
     "cosm1": Row(lambda x: -2 * mp.sin(x / 2) ** 2, [sizes(1e-8, 3, True)]), "powm1": Row(power_minus_one, [sizes(0.01, 100), reals(-3, 3)], None, 8, 8),
+    "zetac": Row(lambda x: mp.zeta(x, 2), [reals(1.1, 40)]), "boxcox1p": Row(lambda x, l: mp.expm1(l * mp.log1p(x)) / l, [sizes(1e-8, 100), reals(-2, 2)],
+                                                                             wide=8, narrow=8, why="the exponential of a product that is rounded"),
+    "stdtr": Row(lambda n, t: mp.betainc(n / 2, 0.5, 0, n / (n + t * t), regularized=True) / 2 if t < 0 else 1 - mp.betainc(n / 2, 0.5, 0, n / (n + t * t), regularized=True) / 2,
+                 [sizes(0.5, 200), reals(-8, 8)], wide=64, why="SciPy's takes powers of rounded numbers"),
     "exp10": Row(lambda x: mp.mpf(10) ** x, [reals(-30, 30)]), "factorial": Row(mp.factorial, [reals(0, 30)], wide=8, why="that of gamma"),
 }
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .functions import special, special_entropies, special_integrals, special_probabilities  # noqa: F401  (they fill the table)
+from .functions import special, special_entropies, special_integrals, special_inverses, special_probabilities  # noqa: F401  (they fill the table)
 from .functions.table import FUNCTIONS, SPACES
 
-# SciPy's other names of functions of whole orders
-SAME = {"jn": "jv", "yn": "yv"}
+# SciPy's other names: of functions of whole orders, and of scaled ones that are the same for real arguments
+SAME = {"jn": "jv", "yn": "yv", "kn": "kv", "jve": "jv", "yve": "yv"}
 # SciPy's name: the name in the main namespace
 SHARED = {"gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "erf": "erf", "erfc": "erfc", "expit": "sigmoid",
           "logit": "logit", "log_expit": "log_sigmoid", "xlogy": "xlogy", "sinc": "sinc", "expm1": "expm1", "log1p": "log1p", "exp2": "exp2",

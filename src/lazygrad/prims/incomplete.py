@@ -2,7 +2,8 @@
 
     gammainc(a, x; k)         the k-th derivative by a of P(a, x)
     gammaincc(a, x)           Q(a, x) = 1 - P(a, x), exact where it is small
-    gammaincinv(a, p)         the x of P(a, x) = p; gammainccinv(a, q) that of Q(a, x) = q; betaincinv(a, b, p) that of I_x(a, b) = p
+    gammaincinv(a, p)         the x of P(a, x) = p; gammainccinv(a, q) that of Q(a, x) = q; betaincinv(a, b, p) that of I_x(a, b) = p,
+                              betainccinv(a, b, q) that of 1 - I_x(a, b) = q
     betainc(a, b, x; i, j)    the derivative of I_x(a, b), i times by a and j times by b; betaincc(a, b, x) = 1 - I_x(a, b), exact where it is small
     zeta(s, q; k)             the k-th derivative by s of Hurwitz's zeta
 
@@ -286,3 +287,6 @@ def _betaincinv_numpy(*xs: np.ndarray) -> np.ndarray:
 
 betaincinv = Prim("betaincinv", _betaincinv_numpy, E.same("betaincinv", "f"), Host(), Partials(
     lambda x, a, b, p: (lambda c: _over_density(c, a, b, x, 1, 0), lambda c: _over_density(c, a, b, x, 0, 1), lambda c: E.div(c, beta_density(a, b, x)))))
+betainccinv = Prim("betainccinv", lambda a, b, q: _scipy("betainccinv", *[v.astype(np.float64) for v in (a, b, q)]).astype(q.dtype), E.same("betainccinv", "f"), Host(),
+                   Partials(lambda x, a, b, q: (lambda c: _over_density(c, a, b, x, 1, 0), lambda c: _over_density(c, a, b, x, 0, 1),
+                                                lambda c: E.neg(E.div(c, beta_density(a, b, x))))))

@@ -1,4 +1,4 @@
-"""The distribution function of Student's t, which SciPy computes on the host, with derivatives by both arguments and to any order."""
+"""The distribution function of Student's t and its inverse, which SciPy computes on the host, with derivatives by both arguments, to any order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .leaf import like
 from .special import in_double
 
 
-def _density(c: Term, n: Term, t: Term) -> Term:
-    """c Γ((n + 1) / 2) / (Γ(n / 2) sqrt(n π)) (1 + t² / n)^(-(n + 1) / 2)."""
+def _density(n: Term, t: Term) -> Term:
+    """Γ((n + 1) / 2) / (Γ(n / 2) sqrt(n π)) (1 + t² / n)^(-(n + 1) / 2)."""
     half = scale(add(n, like(n, 1)), 0.5)
     front = sub(sub(lgamma(half), lgamma(scale(n, 0.5))), scale(log(scale(n, math.pi)), 0.5))
-    return times(c, exp(sub(front, mul(half, log1p(div(square(t), n))))))
+    return exp(sub(front, mul(half, log1p(div(square(t), n)))))
 
 
 def _by_degrees(c: Term, n: Term, t: Term) -> Term:
@@ -35,4 +35,7 @@ def _by_degrees(c: Term, n: Term, t: Term) -> Term:
 
 
 stdtr = Prim("stdtr", in_double("stdtr"), E.same("stdtr", "f"), Host(),
-             Partials(lambda o, n, t: (lambda c: _by_degrees(c, n, t), lambda c: _density(c, n, t))))
+             Partials(lambda o, n, t: (lambda c: _by_degrees(c, n, t), lambda c: times(c, _density(n, t)))))
+# F(n, t(n, p)) = p: ∂t/∂p = 1 / ∂F/∂t, ∂t/∂n = -∂F/∂n / ∂F/∂t
+stdtrit = Prim("stdtrit", in_double("stdtrit"), E.same("stdtrit", "f"), Host(),
+               Partials(lambda t, n, p: (lambda c: neg(div(_by_degrees(c, n, t), _density(n, t))), lambda c: div(c, _density(n, t)))))
