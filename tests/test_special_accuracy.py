@@ -161,7 +161,7 @@ SPECIAL: dict[str, Row] = {
     "zetac": Row(lambda x: mp.zeta(x, 2), [reals(1.1, 40)]), "boxcox1p": Row(lambda x, l: mp.expm1(l * mp.log1p(x)) / l, [sizes(1e-8, 100), reals(-2, 2)],
                                                                              wide=8, narrow=8, why="the exponential of a product that is rounded"),
     "stdtr": Row(lambda n, t: mp.betainc(n / 2, 0.5, 0, n / (n + t * t), regularized=True) / 2 if t < 0 else 1 - mp.betainc(n / 2, 0.5, 0, n / (n + t * t), regularized=True) / 2,
-                 [sizes(0.5, 200), reals(-8, 8)], wide=64, why="SciPy's takes powers of rounded numbers"),
+                 [sizes(0.5, 200), reals(-8, 8)], wide=200, why="SciPy's takes powers of rounded numbers"),
     "exp10": Row(lambda x: mp.mpf(10) ** x, [reals(-30, 30)]), "factorial": Row(mp.factorial, [reals(0, 30)], wide=8, why="that of gamma"),
 }
 
