@@ -21,8 +21,8 @@ from .loops import parts, walk
 from .rows import below, narrowed, scalars, stride
 
 # nanoseconds, roughly, of one core
-WORTH = 20_000.0     # work that is shared
-PORTION = 6_000.0    # work of a chunk, at least
+WORTH = 12_000.0     # work that is shared
+PORTION = 5_000.0    # work of a chunk, at least
 VECTOR = 0.02        # an addition of 4-byte values in a vector loop
 SERIAL = 0.4         # an operation outside of one
 BYTE = (0.01, 0.03)  # moving a byte, one after another: of a kernel that touches less than SMALL bytes, of others
@@ -33,6 +33,7 @@ MOST = 256           # chunks of a loop
 SEVERAL = 8          # steps of a loop below which one inside of it is looked at first
 PRIVATE = 4 << 20    # bytes that the sums of all chunks may take together
 APART = 64           # chunks of a loop that have sums of their own
+FEWEST = 2           # of them
 VECTORS = 1024       # the grain of a vector loop is a multiple of it (whole vectors of every width, several side by side)
 LINES = 16           # and that of a loop of many rows of this (chunks end at lines of memory)
 
@@ -121,7 +122,7 @@ class _Work:
         size = sum([self.avals[p].nbytes for p in sums])
         if sums:
             chunks = min(chunks, APART, PRIVATE // size)
-            if chunks < 4 or chunks * size * self.byte * 16 > work:
+            if chunks < FEWEST or chunks * size * self.byte * 16 > work:
                 return self._across(loop, work)
         grain = -(-loop.extent // max(chunks, 1))
         grain = -(-grain // unit) * unit
