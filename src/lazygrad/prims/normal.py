@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..ir.scalar import Scalar, apply, const
+import numpy as np
+
+from ..ir.scalar import Scalar, apply, cast, const
 from ..ir.term import Term
 from . import elementwise as E
 from . import refined
@@ -17,6 +19,8 @@ TAIL = [float((-1) ** k * math.prod(range(1, 2 * k, 2))) for k in range(21)]    
 
 
 def _log_ndtr(x: Scalar) -> Scalar:
+    if x.dtype == np.float16:                                         # the series leaves its range
+        return cast(_log_ndtr(cast(x, np.dtype("float32"))), x.dtype)
     k = lambda v: const(v, x.dtype)
     above, far = apply("lt", k(0.0), x), apply("lt", x, k(FAR))
     lower = apply("ndtr", apply("neg", apply("abs", x)))              # of the smaller side
