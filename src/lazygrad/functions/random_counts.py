@@ -24,7 +24,7 @@ from .promotion import P, as_dtype, broadcast, broadcast_shapes, cast, constant,
 from .random_continuous import by_quantile, like
 from .random_keys import PART, UINT, drawn, parts, words
 from .random_uniform import floating, placed, unit
-from .rejection import Attempt, tried, waiting
+from .rejection import MOST, Attempt, each_until, tried, waiting
 
 # ---- two outcomes ------------------------------------------------------------------------------------------------------
 
@@ -72,19 +72,29 @@ def _deviance(k: Term, m: Term) -> Term:
     return P.where(near, P.mul(m, P.mul(P.square(s), series)), P.where(none, m, apart))
 
 
-def _excess(k: Term) -> Term:
-    """log k! - k log k + k for k >= 0."""
-    small = P.lt(k, fill(k, 16))
-    x = P.where(small, fill(k, 16), k)
+def _stirling(x: Term) -> Term:
+    """log x! - (x + 1/2) log x + x - log(2π) / 2, for x >= 8."""
     y = P.reciprocal(x)
     z = P.square(y)
-    series = fill(k, -1 / 1680)
+    series = fill(x, -1 / 1680)
     for c in (1 / 1260, -1 / 360, 1 / 12):
-        series = P.add(P.mul(series, z), fill(k, c))
-    large = P.add(scale(P.log(scale(x, 2 * math.pi)), 0.5), P.mul(series, y))
-    n = P.where(small, k, fill(k, 1))
-    power = P.mul(n, P.log(P.maximum(n, fill(k, 1))))
-    return P.where(small, P.sub(P.add(P.lgamma(P.add(n, fill(k, 1))), n), power), large)
+        series = P.add(P.mul(series, z), fill(x, c))
+    return P.mul(series, y)
+
+
+def _excess(k: Term) -> Term:
+    """log k! - k log k + k for k >= 0; for small k from (k + 8)! = k! (k + 1) ... (k + 8)."""
+    small = P.lt(k, fill(k, 8))
+    n = P.where(small, k, fill(k, 0))
+    x = P.where(small, P.add(n, fill(k, 8)), k)
+    rest = P.add(n, fill(k, 1))
+    for i in range(2, 9):
+        rest = P.mul(rest, P.add(n, fill(k, i)))
+    log = P.log(x)
+    large = P.add(scale(P.add(log, fill(k, math.log(2 * math.pi))), 0.5), _stirling(x))
+    # x log x - x - log rest - (n log n - n), with x = n + 8
+    moved = P.sub(P.sub(P.mul(x, log), P.log(rest)), P.add(P.mul(n, P.log(P.maximum(n, fill(k, 1)))), fill(k, 8)))
+    return P.add(large, P.where(small, moved, fill(k, 0)))
 
 
 def _log_poisson(k: Term, rate: Term) -> Term:
@@ -149,18 +159,52 @@ def counted(op: str, dtype: object, x: Term) -> Term:
     return cast(P.where(P.isnan(x), fill(x, -1), P.minimum(x, fill(x, most))), kind)
 
 
+FEW = 2.0                # means below which events are counted one by one: there most proposals would be rejected
+
+
+def arrivals(op: str, key: Term, few: Term, wait: Callable[..., Term], limit: Term, parameters: Sequence[Term]) -> Term:
+    """How many events fall within `limit`, one after another wait(u, *parameters) apart; where `few`."""
+    start = P.where(few, fill(limit, 0), fill(limit, math.inf))
+
+    def going(fixed: Sequence[Term], state: Sequence[Term]) -> Term:
+        return P.bit_and(P.le(state[0], fixed[2]), P.lt(state[2], fill(state[2], MOST)))
+
+    def step(fixed: Sequence[Term], state: Sequence[Term]) -> Sequence[Term]:
+        time, count, number = state
+        for u in Attempt(fixed[:2], number, time.aval.dtype).uniforms(2):
+            inside = P.le(time, fixed[2])
+            time = P.where(inside, P.add(time, wait(u, *fixed[3:])), time)
+            count = P.where(inside, P.add(count, fill(count, 1)), count)
+        return time, count, P.add(number, fill(number, 1))
+
+    shape = limit.aval.shape
+    found = each_until(going, step, [start, fill(limit, -1), constant(0, shape, UINT)], [*words(op, key), limit, *parameters])
+    return found[1]
+
+
 def _poisson(op: str, key: Term, rate: Term) -> Term:
-    zero = fill(rate, 0)
+    rate = P.stop_gradient(rate)
+    zero, one = fill(rate, 0), fill(rate, 1)
     valid = P.bit_and(P.ge(rate, zero), P.isfinite(rate))
-    return ratio_of_uniforms(op, key, valid, rate, rate, P.floor(rate), zero, fill(rate, math.inf), _log_poisson, [rate])
+    few = P.bit_and(valid, P.lt(rate, fill(rate, FEW)))
+    some = arrivals(op, key, few, lambda u, rate: P.div(P.neg(P.log(u)), rate), one, [P.where(few, rate, one)])
+    many = ratio_of_uniforms(op, key, P.bit_and(valid, P.bit_not(few)), rate, rate, P.floor(rate), zero, fill(rate, math.inf), _log_poisson, [rate])
+    return P.where(few, some, many)
 
 
 def _binomial(op: str, key: Term, n: Term, p: Term) -> Term:
+    n, p = P.stop_gradient(n), P.stop_gradient(p)
     zero, one = fill(p, 0), fill(p, 1)
     valid = P.bit_and(P.bit_and(P.ge(p, zero), P.le(p, one)), whole(n))
-    mean = P.mul(n, p)
-    mode = P.minimum(P.floor(P.mul(P.add(n, one), p)), n)
-    return ratio_of_uniforms(op, key, valid, mean, P.mul(mean, P.sub(one, p)), mode, zero, n, _log_binomial, [n, p])
+    turned = P.gt(p, fill(p, 0.5))
+    q = P.where(turned, P.sub(one, p), p)                  # the rarer of success and failure
+    mean = P.mul(n, q)
+    few = P.bit_and(valid, P.lt(mean, fill(mean, FEW)))
+    some = arrivals(op, key, few, lambda u, rate: P.add(P.floor(P.div(P.log(u), rate)), fill(u, 1)), n, [P.where(few, P.log1p(P.neg(q)), fill(p, -1))])
+    mode = P.minimum(P.floor(P.mul(P.add(n, one), q)), n)
+    many = ratio_of_uniforms(op, key, P.bit_and(valid, P.bit_not(few)), mean, P.mul(mean, P.sub(one, q)), mode, zero, n, _log_binomial, [n, q])
+    found = P.where(few, some, many)
+    return P.where(turned, P.sub(n, found), found)
 
 
 def _hypergeometric(op: str, key: Term, good: Term, bad: Term, count: Term) -> Term:
