@@ -9,15 +9,16 @@ import math
 import operator
 from typing import Any
 
+from .. import dtypes
 from ..errors import ShapeError
 from ..ir.term import Term
 from ..lift import operation
 from ..tensor import Tensor, adopt, graph_of
 from .composite import fill
 from .movement import cut
-from .promotion import P, broadcast, cast, constant, one_axis, positive_shape, reshaped
+from .promotion import P, Shape, broadcast, cast, constant, one_axis, positive_shape, reshaped
 from .random_continuous import minus_log
-from .random_keys import DRAW, UINT, counters, drawn, words
+from .random_keys import drawn
 from .random_uniform import floating, open_unit, randint, unit, wide
 from .selection import take_along_axis
 
@@ -40,12 +41,11 @@ def categorical(key: Term, logits: Term, axis: int = -1, shape: object = None) -
     return P.argmax(P.add(broadcast(logits, whole), noise), axis=k + len(lead))
 
 
-def order_of(op: str, key: Term, n: int) -> Term:
-    """The integers below n in random order: the order of n random words, ties by the second word."""
-    x, y = drawn(op, key, (n,))
-    second = P.argsort(y, axis=0, descending=False, stable=True)
-    first = P.argsort(P.gather(x, second, axes=(0,), position=0), axis=0, descending=False, stable=True)
-    return P.gather(second, first, axes=(0,), position=0)
+def order_of(op: str, key: Term, shape: Shape, axis: int = 0) -> Term:
+    """The integers below shape[axis] along `axis`, each vector in a random order: that of random numbers of 64 bits."""
+    x, y = [cast(w, dtypes.uint64) for w in drawn(op, key, shape)]
+    z = P.bit_or(P.shl(x, constant(32, shape, dtypes.uint64)), y)
+    return P.argsort(z, axis=axis, descending=False, stable=False)
 
 
 @operation(name="permutation")
@@ -53,22 +53,15 @@ def _order(key: Term, n: object) -> Term:
     count = operator.index(n)
     if count < 0:
         raise ShapeError("permutation", f"{count}", "there are no integers below it", "pass 0 or more, or an array")
-    return order_of("permutation", key, count)
+    return order_of("permutation", key, (count,))
 
 
 @operation(name="permutation of elements")
 def _shuffled(key: Term, x: Term, axis: int, independent: bool) -> Term:
     k = one_axis("permutation", axis, x.aval.ndim)
     if not independent:
-        return P.gather(x, order_of("permutation", key, x.aval.shape[k]), axes=(k,), position=k)
-    order = P.argsort(P.threefry(*_spread(key, x), word=0), axis=k, descending=False, stable=True)
-    return take_along_axis(x, order, k)
-
-
-def _spread(key: Term, x: Term) -> tuple[Term, ...]:
-    """The arguments of a word for every element of x."""
-    shape = x.aval.shape
-    return *[broadcast(w, shape) for w in words("permutation", key)], constant(DRAW, shape, UINT), counters(shape)
+        return P.gather(x, order_of("permutation", key, (x.aval.shape[k],)), axes=(k,), position=k)
+    return take_along_axis(x, order_of("permutation", key, x.aval.shape, k), k)
 
 
 def permutation(key: Tensor, x: Any, axis: int = 0, independent: bool = False) -> Tensor:
@@ -106,7 +99,7 @@ def _chosen(key: Term, n: object, shape: object, replace: bool, p: Term | None) 
     if p is None:
         if replace:
             return randint.rule(key, shape, 0, max(count, 1))
-        return reshaped(cut(order_of("choice", key, count), 0, 0, size), shape)
+        return reshaped(cut(order_of("choice", key, (count,)), 0, 0, size), shape)
     p = P.stop_gradient(cast(p, wide(floating("choice", None, p))))
     if replace:
         ends = P.cumsum(p, axis=0, reverse=False)

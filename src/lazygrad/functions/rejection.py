@@ -17,7 +17,7 @@ from ..ir.term import Term
 from ..prims import control
 from ..prims.leaf import parameter
 from .composite import fill
-from .promotion import P, Shape, broadcast, constant
+from .promotion import P, Shape, broadcast, constant, reshaped
 from .random_keys import ATTEMPTS, UINT, counters, words
 from .random_uniform import open_units
 
@@ -28,6 +28,11 @@ BLOCKS = 8                     # blocks of random words that one attempt may use
 
 def each_until(going: Callable[..., Term], step: Callable[..., Sequence[Term]], carries: Sequence[Term], consts: Sequence[Term]) -> list[Term]:
     """`carries = step(consts, carries)` in every element for as long as `going(consts, carries)` holds there."""
+    shape = carries[0].aval.shape
+    if len(shape) > 1:                         # as one axis: lanes are vectors, however short the last axis is
+        size = math.prod(shape)
+        flat = [[reshaped(t, (size,)) if t.aval.shape == shape else t for t in ts] for ts in (carries, consts)]
+        return [reshaped(t, shape) for t in each_until(going, step, *flat)]
     params = tuple([parameter(k, t.aval) for k, t in enumerate((*consts, *carries))])
     fixed, state = params[:len(consts)], params[len(consts):]
     alive = going(fixed, state)
