@@ -25,7 +25,7 @@ from lazygrad.prims import REGISTRY, leaf
 from lazygrad.prims.base import Elementwise
 
 CAPS = Caps("llvm", scalars.CAPS_OPS, frozenset(d.name for d in REAL), externs.gemm_dtypes())
-ROUNDED = INEXACT | {"pow", "rsqrt", "logaddexp", "polygamma", "sum", "prod", "cumsum", "cumprod", "matmul", "conv", "scatter_add", "scatter_mul"}
+ROUNDED = INEXACT | {"pow", "rsqrt", "logaddexp", "log_ndtr", "polygamma", "sum", "prod", "cumsum", "cumprod", "matmul", "conv", "scatter_add", "scatter_mul"}
 
 
 def native(roots, sources, arrays, into=None):
