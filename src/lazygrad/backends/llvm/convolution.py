@@ -9,6 +9,7 @@ blocks of results of an example, or channels of the gradient of weights; no sum 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -34,7 +35,7 @@ def write(module: Module, name: str, v: Conv, dtype: np.dtype, target: Target) -
     {COMPACT: _Compact, POINTS: _Points, WEIGHTS: _Weights}[windows.form(v)](module, name, v, dtype, target).write()
 
 
-class _Writer:
+class _Writer(ABC):
     """One convolution being written."""
 
     def __init__(self, module: Module, name: str, v: Conv, dtype: np.dtype, target: Target) -> None:
@@ -160,11 +161,12 @@ class _Writer:
             self.unit(l.i)
         fn.line(f"atomicrmw xor ptr {self.busy}, i64 {bit} release")
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:                         # noqa: B027  (most forms have nothing to do here)
         """What is done once, before the units."""
 
+    @abstractmethod
     def unit(self, u: str) -> None:
-        raise NotImplementedError
+        """One unit of the work, in a slot of its own."""
 
     def digits(self, u: str, *counts: int) -> list[str]:
         """A number by its places: the last one counts fastest, the first has no end."""
